@@ -1,0 +1,73 @@
+// Package problem holds the findings that Interlock has for its users: what
+// somebody asked for and did not get, and why. A problem is not an error: the
+// part that found it goes on, and everybody else is served.
+package problem
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Kind says what sort of finding a problem is; it is stable enough to alert on.
+type Kind string
+
+// The kinds of problems.
+const (
+	BadLabel       Kind = "bad-label"        // a label's value does not parse
+	MissingLabel   Kind = "missing-label"    // a label that routing needs is absent
+	UnknownLabel   Kind = "unknown-label"    // a com.docker.lb. label that does not exist
+	NoEffect       Kind = "no-effect"        // something is understood but not acted on
+	NoAddress      Kind = "no-address"       // tasks run, but the proxy can reach none of them
+	NoCluster      Kind = "no-cluster"       // service_cluster names a cluster nobody serves
+	NameTaken      Kind = "name-taken"       // a service of that name exists and is not ours
+	PortTaken      Kind = "port-taken"       // a published port is in use on a node
+	TaskFailing    Kind = "task-failing"     // a service that Interlock keeps cannot start its tasks
+	BundleRefused  Kind = "bundle-refused"   // a proxy did not accept a bundle
+	RenderFailed   Kind = "render-failed"    // an extension could not render a table
+	Unreachable    Kind = "unreachable"      // a proxy or extension does not answer
+	SwarmRefused   Kind = "swarm-refused"    // Swarm did not accept a change
+	NoCoreEndpoint Kind = "no-core-endpoint" // extensions cannot be told where the core is
+	Abandoned      Kind = "abandoned"        // a service that Interlock kept and no longer does
+)
+
+// Problem is one finding.
+type Problem struct {
+	Kind Kind
+	// Service is the name of the Swarm service that it is about; may be empty.
+	Service string
+	// Label and Value are the label's full name and its value as given, where
+	// the problem is about a label.
+	Label string
+	Value string
+	// Message says what happened and what to do about it, as one or two sentences.
+	Message string
+}
+
+// String is the whole problem on one line.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.Service != "" {
+		fmt.Fprintf(&b, "service %s: ", p.Service)
+	}
+	if p.Label != "" {
+		fmt.Fprintf(&b, "label %s=%q: ", p.Label, p.Value)
+	}
+	b.WriteString(p.Message)
+	return b.String()
+}
+
+// Sort orders problems by service, label, kind and message, and drops repetitions.
+func Sort(list []Problem) []Problem {
+	slices.SortFunc(list, func(a, b Problem) int {
+		return cmp.Or(
+			strings.Compare(a.Service, b.Service),
+			strings.Compare(a.Label, b.Label),
+			strings.Compare(string(a.Kind), string(b.Kind)),
+			strings.Compare(a.Message, b.Message),
+			strings.Compare(a.Value, b.Value),
+		)
+	})
+	return slices.Compact(list)
+}

@@ -1,0 +1,259 @@
+// Package snapshot says what a Swarm looks like at one moment, in this
+// project's own types: immutable once published, every list sorted.
+//
+// It reads nothing itself; internal/docker fills it. It holds no routing
+// decision: which task may take traffic is decided by internal/route.
+package snapshot
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Snapshot is one complete reading of a Swarm. Whoever receives one must not
+// change it. Services, Tasks, Nodes, Networks, Secrets and Configs are each
+// sorted by ID.
+type Snapshot struct {
+	Services []Service
+	Tasks    []Task
+	Nodes    []Node
+	Networks []Network
+	Secrets  []Object
+	Configs  []Object
+}
+
+// Service is a Swarm service as its managers store it.
+type Service struct {
+	ID string
+	// Version is Swarm's version of the object. An update that names an older
+	// one is refused by Swarm, which is how concurrent writers stay safe.
+	Version   uint64
+	CreatedAt time.Time
+	Spec      ServiceSpec
+	// Ports are those that Swarm publishes through its routing mesh, with the
+	// numbers it picked. Host-mode ports are found on the tasks.
+	Ports      []Port
+	VirtualIPs []VirtualIP
+	Update     UpdateState
+}
+
+// ServiceSpec is the part of a service's specification that Interlock reads or
+// writes. What it does not list here an update leaves as it is.
+//
+// It is stored as JSON in a label of the services that Interlock keeps, so the
+// names of its fields are a format: add, but do not rename.
+type ServiceSpec struct {
+	Name            string            `json:"name,omitempty"`
+	Labels          map[string]string `json:"labels,omitempty"`
+	Image           string            `json:"image,omitempty"`
+	Args            []string          `json:"args,omitempty"`
+	Env             map[string]string `json:"env,omitempty"`
+	ContainerLabels map[string]string `json:"containerLabels,omitempty"`
+	// Replicas is nil for a service that runs once on every node.
+	Replicas    *uint64  `json:"replicas,omitempty"`
+	Constraints []string `json:"constraints,omitempty"`
+	// Preferences are spread descriptors such as "node.labels.zone", in order.
+	Preferences []string `json:"preferences,omitempty"`
+	Ports       []Port   `json:"ports,omitempty"`
+	// Networks are network IDs.
+	Networks []string  `json:"networks,omitempty"`
+	Mounts   []Mount   `json:"mounts,omitempty"`
+	Secrets  []FileRef `json:"secrets,omitempty"`
+	Configs  []FileRef `json:"configs,omitempty"`
+	// StopSignal is a signal's name such as "SIGQUIT"; empty is the image's own.
+	StopSignal string `json:"stopSignal,omitempty"`
+	// StopGracePeriod is nil where Docker's default of ten seconds holds.
+	StopGracePeriod *time.Duration `json:"stopGracePeriod,omitempty"`
+	// UpdateDelay is nil where Docker's default of none holds.
+	UpdateDelay *time.Duration `json:"updateDelay,omitempty"`
+	// UpdateOrder is "stop-first", "start-first" or empty for Docker's default.
+	UpdateOrder string `json:"updateOrder,omitempty"`
+	// ReadOnly mounts the container's root file system read-only.
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// CapabilityDrop lists capabilities taken from the container, such as "ALL".
+	CapabilityDrop []string `json:"capabilityDrop,omitempty"`
+}
+
+// PublishMode says how a port is reachable from outside.
+type PublishMode string
+
+// The two publish modes that Swarm knows.
+const (
+	PublishIngress PublishMode = "ingress" // on every node, through Swarm's routing mesh
+	PublishHost    PublishMode = "host"    // on the nodes that run a task, directly
+)
+
+// Port is a port of a service or of a task.
+type Port struct {
+	Protocol string `json:"protocol"` // "tcp", "udp" or "sctp"
+	Target   uint16 `json:"target"`   // inside the container
+	// Published is the port outside; 0 in a specification leaves the choice to Docker.
+	Published uint16      `json:"published,omitempty"`
+	Mode      PublishMode `json:"mode"`
+}
+
+// Mount is a file system that a container gets.
+type Mount struct {
+	Type     string `json:"type"` // "bind", "volume" or "tmpfs"
+	Source   string `json:"source,omitempty"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"readOnly,omitempty"`
+}
+
+// FileRef puts a Swarm secret or config into a container as a file.
+type FileRef struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Target string `json:"target"` // absolute path, or a name below /run/secrets
+	// UID and GID own the file; empty means "0".
+	UID  string `json:"uid,omitempty"`
+	GID  string `json:"gid,omitempty"`
+	Mode uint32 `json:"mode"` // permission bits
+}
+
+// UpdateState says how far a rolling update is.
+type UpdateState string
+
+// What Docker reports of an update; empty when there never was one.
+const (
+	UpdateNone              UpdateState = ""
+	UpdateUpdating          UpdateState = "updating"
+	UpdatePaused            UpdateState = "paused"
+	UpdateCompleted         UpdateState = "completed"
+	UpdateRollbackStarted   UpdateState = "rollback_started"
+	UpdateRollbackPaused    UpdateState = "rollback_paused"
+	UpdateRollbackCompleted UpdateState = "rollback_completed"
+)
+
+// VirtualIP is a service's own address on one network.
+type VirtualIP struct {
+	NetworkID string
+	Addr      netip.Prefix
+}
+
+// Task is one container that Swarm runs, has run or means to run.
+type Task struct {
+	ID        string
+	ServiceID string
+	NodeID    string // empty until the task is scheduled
+	Slot      int
+	CreatedAt time.Time
+	State     TaskState
+	Desired   TaskState
+	// Message and Err are Swarm's own words about the task's state.
+	Message string
+	Err     string
+	// ContainerID is empty until the container exists.
+	ContainerID string
+	// Ports are the task's host-mode ports with the numbers that the engine
+	// picked; present once the task runs.
+	Ports []Port
+	// Attachments are the task's addresses on overlay networks.
+	Attachments []Attachment
+}
+
+// TaskState is a step in a task's life. Later states have greater numbers.
+type TaskState int
+
+// The states in the order of Swarm's task life cycle.
+const (
+	TaskUnknown TaskState = iota
+	TaskNew
+	TaskAllocated
+	TaskPending
+	TaskAssigned
+	TaskAccepted
+	TaskPreparing
+	TaskReady
+	TaskStarting
+	TaskRunning
+	TaskComplete
+	TaskShutdown
+	TaskFailed
+	TaskRejected
+	TaskRemove
+	TaskOrphaned
+)
+
+var taskStateNames = [...]string{
+	"unknown", "new", "allocated", "pending", "assigned", "accepted", "preparing",
+	"ready", "starting", "running", "complete", "shutdown", "failed", "rejected", "remove", "orphaned",
+}
+
+// String returns the name that the Docker API uses.
+func (s TaskState) String() string {
+	if s < 0 || int(s) >= len(taskStateNames) {
+		return taskStateNames[TaskUnknown]
+	}
+	return taskStateNames[s]
+}
+
+// ParseTaskState is the inverse of String; an unknown name gives TaskUnknown.
+func ParseTaskState(name string) TaskState {
+	for i, n := range taskStateNames {
+		if n == name {
+			return TaskState(i)
+		}
+	}
+	return TaskUnknown
+}
+
+// Attachment is a task's place on one network.
+type Attachment struct {
+	NetworkID string
+	Addrs     []netip.Addr
+}
+
+// Node is a machine of the Swarm.
+type Node struct {
+	ID       string
+	Hostname string
+	// Addr is where other nodes reach this one; the zero Addr if Swarm knows none.
+	Addr    netip.Addr
+	Ready   bool
+	Manager bool
+	Labels  map[string]string
+}
+
+// Network is a Swarm-scoped network.
+type Network struct {
+	ID      string
+	Name    string
+	Driver  string
+	Ingress bool // the routing mesh's own network, which no service may be reached over
+	Labels  map[string]string
+}
+
+// Object is a secret or a config: Swarm lists them without their content.
+type Object struct {
+	ID        string
+	Name      string
+	CreatedAt time.Time
+	Labels    map[string]string
+}
+
+// Service returns the service with the given ID, or nil.
+func (s *Snapshot) Service(id string) *Service {
+	return find(s.Services, id, func(v *Service) string { return v.ID })
+}
+
+// Node returns the node with the given ID, or nil.
+func (s *Snapshot) Node(id string) *Node {
+	return find(s.Nodes, id, func(v *Node) string { return v.ID })
+}
+
+// Network returns the network with the given ID, or nil.
+func (s *Snapshot) Network(id string) *Network {
+	return find(s.Networks, id, func(v *Network) string { return v.ID })
+}
+
+// TasksByService returns the tasks of every service, each list in the
+// snapshot's order.
+func (s *Snapshot) TasksByService() map[string][]*Task {
+	byService := make(map[string][]*Task, len(s.Services))
+	for i := range s.Tasks {
+		t := &s.Tasks[i]
+		byService[t.ServiceID] = append(byService[t.ServiceID], t)
+	}
+	return byService
+}
