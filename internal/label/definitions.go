@@ -1,0 +1,113 @@
+package label
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Definition describes one label: what docs/labels.md says of it and how its
+// value is read.
+type Definition struct {
+	Name    string // without the prefix
+	Grammar string // what a value looks like, to complete "expected …"
+	Example string
+	Meaning string
+	// Effective is false for labels that are read and checked but not acted on yet.
+	Effective bool
+	parse     func(*Set, string) error
+}
+
+// definitions holds every label, in the order of the documentation.
+var definitions = []Definition{
+	{"hosts", "host names separated by commas, at most 256", "a.example.com,b.example.com", "The host names that the service serves. A name may begin with `*.` to stand for every name one or more levels below it.", true, parseHosts},
+	{"port", "a port number from 1 to 65535", "8080", "The port inside the container. May be absent where the service publishes exactly one TCP port.", true, parsePort},
+	{"network", "the name of a network", "mystack_web", "The network over which the proxy reaches the tasks. Needed only where the service shares several with the proxy.", true, parseNetwork},
+	{"service_cluster", "the name of a service cluster: letters, digits, `.`, `_`, `-`", "us-east", "The service cluster that serves the service. Absent: the default cluster.", true, parseServiceCluster},
+	{"default_backend", boolGrammar, "true", "The service answers for every host that no service claims. With no such service the answer is 503.", true, boolean(func(s *Set) *bool { return &s.DefaultBackend })},
+	{"context_root", "a path of at most 1024 bytes that begins with `/`", "/app", "Only requests below this path go to the service.", false, parseContextRoot},
+	{"context_root_rewrite", boolGrammar, "true", "The service sees `/` in place of the context root.", false, boolean(func(s *Set) *bool { return &s.ContextRootRewrite })},
+	{"ssl_cert", secretGrammar, "shop.cert", "The Docker secret with the certificate: TLS ends at the proxy.", false, secret(func(s *Set) *string { return &s.SSLCert })},
+	{"ssl_key", secretGrammar, "shop.key", "The Docker secret with the certificate's key.", false, secret(func(s *Set) *string { return &s.SSLKey })},
+	{"ssl_only", boolGrammar, "true", "Plain HTTP requests are redirected to HTTPS.", false, boolean(func(s *Set) *bool { return &s.SSLOnly })},
+	{"ssl_passthrough", boolGrammar, "true", "TLS goes through to the task, chosen by the name that the client asks for (SNI).", false, boolean(func(s *Set) *bool { return &s.SSLPassthrough })},
+	{"ssl_backend", boolGrammar, "true", "The proxy speaks TLS to the task.", false, boolean(func(s *Set) *bool { return &s.SSLBackend })},
+	{"ssl_backend_tls_verify", "`none` or `required`", "none", "How the task's certificate is verified.", false, parseTLSVerify},
+	{"websocket_endpoints", "paths separated by commas, at most 64", "/ws,/chat", "The paths that may be upgraded to websockets.", false, parseWebsocketEndpoints},
+	{"sticky_session_cookie", "the name of a cookie", "session", "Requests with the same value of this cookie go to the same task.", false, parseCookie},
+	{"ip_hash", boolGrammar, "true", "Requests from the same client address go to the same task. Under ingress publishing every client has the same address.", false, boolean(func(s *Set) *bool { return &s.IPHash })},
+	{"redirects", "pairs of `http://` or `https://` URLs, at most 64, source and target separated by a comma, pairs by a semicolon", "http://old.example.com,http://new.example.com", "Requests for the source are answered with 302 to the target.", false, parseRedirects},
+	{"backend_mode", "`task` or `vip`", "vip", "What requests go to: the tasks, or the service's virtual IP.", false, parseBackendMode},
+	{"max_fails", "a number from 0 to 1000", "3", "After so many failures within fail_timeout an endpoint is set aside; 0 never does.", false, parseMaxFails},
+	{"fail_timeout", "a duration from 1s to 1h", "10s", "See max_fails; also how long an endpoint is set aside.", false, parseFailTimeout},
+}
+
+const (
+	boolGrammar   = "`true` or `false`"
+	secretGrammar = "the name of a Docker secret"
+)
+
+// Definitions returns every label in the order of the documentation.
+func Definitions() []Definition { return slices.Clone(definitions) }
+
+func lookup(name string) *Definition {
+	i := slices.IndexFunc(definitions, func(d Definition) bool { return d.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &definitions[i]
+}
+
+// unknownMessage names the label that the user may have meant, if one is near.
+func unknownMessage(name string) string {
+	const message = "there is no such label; it has no effect"
+	folded := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, Prefix)))
+	for _, d := range definitions {
+		if near(folded, d.Name) {
+			return fmt.Sprintf("%s; did you mean %s%s?", message, Prefix, d.Name)
+		}
+	}
+	return message + "; docs/labels.md lists those that exist"
+}
+
+// near reports whether two names are the same but for separators, a plural's
+// s, or one letter added, lost or exchanged.
+func near(a, b string) bool {
+	squash := strings.NewReplacer("_", "", "-", "", ".", "").Replace
+	a, b = strings.TrimSuffix(squash(a), "s"), strings.TrimSuffix(squash(b), "s")
+	prefix := 0
+	for prefix < min(len(a), len(b)) && a[prefix] == b[prefix] {
+		prefix++
+	}
+	a, b = a[prefix:], b[prefix:]
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) <= 1 && len(b) <= 1
+}
+
+// WriteReference writes docs/labels.md.
+func WriteReference(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(`# Service labels
+
+<!-- Generated from internal/label/definitions.go by: go test ./internal/label -update -->
+
+Labels stand on the service (` + "`--label`, in a stack file `deploy.labels`" + `), not on its containers.
+All begin with ` + "`" + Prefix + "`" + `. A value that does not match keeps the service out of the proxies, with a
+problem in the core's log that names the service, the label and what would be right; everybody else is served.
+
+| label | value | meaning |
+|---|---|---|
+`)
+	for _, d := range definitions {
+		meaning := d.Meaning
+		if !d.Effective {
+			meaning += " *Checked, but without effect yet.*"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s, e.g. `%s` | %s |\n", d.Name, d.Grammar, d.Example, meaning)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

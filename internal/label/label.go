@@ -1,0 +1,133 @@
+// Package label reads the com.docker.lb. labels of a service into typed
+// values. Whoever may create a service writes them, so each has a closed
+// grammar: what does not match is a fault, and nothing of a label's text goes
+// further down than here but as a parsed value.
+//
+// It decides nothing about routing and does not look at anything but labels.
+package label
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+)
+
+// Prefix begins the name of every label that Interlock reads.
+const Prefix = "com.docker.lb."
+
+// MaxLength limits the length of one label's value, in bytes.
+const MaxLength = 64 << 10
+
+// Set is what a service asks for. Absent labels leave zero values, but for
+// ContextRoot and BackendMode, which get their defaults.
+type Set struct {
+	Hosts          []string // sorted, lower case, without repetition
+	Port           uint16
+	Network        string
+	ServiceCluster string
+	DefaultBackend bool
+
+	ContextRoot         string // begins with "/", never ends with it but for "/" itself
+	ContextRootRewrite  bool
+	SSLCert             string
+	SSLKey              string
+	SSLOnly             bool
+	SSLPassthrough      bool
+	SSLBackend          bool
+	SSLBackendTLSVerify TLSVerify
+	WebsocketEndpoints  []string // sorted paths
+	StickySessionCookie string
+	IPHash              bool
+	Redirects           []Redirect // sorted by source
+	BackendMode         BackendMode
+	MaxFails            *int
+	FailTimeout         *time.Duration
+}
+
+// Redirect sends the requests for one host to another.
+type Redirect struct {
+	SourceScheme, SourceHost string
+	TargetScheme, TargetHost string // the host may carry a port
+}
+
+// BackendMode says what stands behind a service's routes.
+type BackendMode string
+
+// The backend modes.
+const (
+	BackendTask BackendMode = "task" // its tasks, each an endpoint
+	BackendVIP  BackendMode = "vip"  // its virtual IP, one endpoint
+)
+
+// TLSVerify says how the certificate of a TLS backend is verified.
+type TLSVerify string
+
+// The ways to verify.
+const (
+	VerifyNone     TLSVerify = "none"
+	VerifyRequired TLSVerify = "required"
+)
+
+// Fault is a label that does not say what it should.
+type Fault struct {
+	Kind    problem.Kind
+	Label   string // full name
+	Value   string
+	Message string
+	// Fatal faults keep the service from being routed; the others are only told.
+	Fatal bool
+}
+
+// Parse reads all labels of a service. The faults are sorted by label; when
+// one of them is fatal the set must not be used. A set with asked false belongs
+// to a service that does not want to be routed at all.
+func Parse(labels map[string]string) (set Set, asked bool, faults []Fault) {
+	set = Set{ContextRoot: "/", BackendMode: BackendTask, SSLBackendTLSVerify: VerifyRequired}
+	names := make([]string, 0, len(labels))
+	for name := range labels {
+		if strings.HasPrefix(name, Prefix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if fault := parseOne(&set, name, labels[name]); fault != nil {
+			faults = append(faults, *fault)
+		}
+	}
+	return set, len(names) > 0, faults
+}
+
+func parseOne(set *Set, name, value string) *Fault {
+	def := lookup(strings.TrimPrefix(name, Prefix))
+	if def == nil {
+		return &Fault{Kind: problem.UnknownLabel, Label: name, Value: shorten(value), Message: unknownMessage(name)}
+	}
+	fault := &Fault{Kind: problem.BadLabel, Label: name, Value: shorten(value), Fatal: true}
+	if len(value) > MaxLength {
+		fault.Message = fmt.Sprintf("the value is %d bytes long; at most %d are allowed", len(value), MaxLength)
+		return fault
+	}
+	if err := def.parse(set, strings.Trim(value, " \t")); err != nil {
+		fault.Message = fmt.Sprintf("%v; expected %s, for example %s=%s", err, def.Grammar, name, def.Example)
+		return fault
+	}
+	if !def.Effective {
+		fault.Kind, fault.Fatal = problem.NoEffect, false
+		fault.Message = "this version of Interlock knows the label but does not act on it yet; the service is routed as if it were absent"
+		return fault
+	}
+	return nil
+}
+
+// shorten keeps a value that is quoted in a message readable.
+func shorten(value string) string {
+	const limit = 120
+	if len(value) <= limit {
+		return value
+	}
+	return strings.ToValidUTF8(value[:limit], "") + "…"
+}
