@@ -1,0 +1,126 @@
+package route
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// endpoints returns where the requests for a service can go now.
+func (b *builder) endpoints(w wish, c Cluster) []Endpoint {
+	usable := b.usable(w.service.ID)
+	endpoints := make([]Endpoint, 0, len(usable))
+	shared := b.shared(w, c)
+	for _, t := range usable {
+		if addr, ok := b.address(t, w, shared); ok {
+			endpoints = append(endpoints, Endpoint{Addr: addr, Task: t.ID})
+		}
+	}
+	if len(usable) > 0 && len(endpoints) == 0 {
+		b.report(w.service, problem.NoAddress, "port", fmt.Sprint(w.port), noAddressMessage(w))
+	}
+	slices.SortFunc(endpoints, func(x, y Endpoint) int {
+		return cmp.Or(x.Addr.Compare(y.Addr), strings.Compare(x.Task, y.Task))
+	})
+	return endpoints
+}
+
+func noAddressMessage(w wish) string {
+	const message = "its tasks run, but no proxy can reach them: publish the port in host mode (--publish mode=host,target=%d), or attach the service to a network of the proxies"
+	var host []uint16
+	for _, p := range w.service.Spec.Ports {
+		if p.Mode == snapshot.PublishHost && p.Protocol == "tcp" && p.Target != w.port {
+			host = append(host, p.Target)
+		}
+	}
+	if len(host) == 0 {
+		return fmt.Sprintf(message, w.port)
+	}
+	return fmt.Sprintf(message+"; in host mode it publishes %s", w.port, joinPorts(host))
+}
+
+// usable returns the tasks that run and are meant to. Those on nodes that
+// Swarm calls down are used only while there are no others, because a node
+// that managers cannot reach may still serve.
+func (b *builder) usable(service string) []*snapshot.Task {
+	var ready, doubtful []*snapshot.Task
+	for _, t := range b.tasks[service] {
+		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
+			continue
+		}
+		if n := b.snap.Node(t.NodeID); n != nil && n.Ready {
+			ready = append(ready, t)
+		} else {
+			doubtful = append(doubtful, t)
+		}
+	}
+	if len(ready) > 0 {
+		return ready
+	}
+	return doubtful
+}
+
+// shared returns the IDs of the networks over which the cluster's proxies can
+// reach the service, the preferred one first: the one that a label names, else
+// in the order of their names, so that every reading gives the same answer.
+func (b *builder) shared(w wish, c Cluster) []string {
+	var list []*snapshot.Network
+	for _, id := range w.service.Spec.Networks {
+		n := b.snap.Network(id)
+		if n == nil || n.Ingress || !slices.Contains(c.Networks, id) || (w.network != "" && id != w.network) {
+			continue
+		}
+		list = append(list, n)
+	}
+	slices.SortFunc(list, func(x, y *snapshot.Network) int { return strings.Compare(x.Name, y.Name) })
+	ids := make([]string, len(list))
+	for i, n := range list {
+		ids[i] = n.ID
+	}
+	return ids
+}
+
+// address returns where one task takes requests: on the network that a label
+// names; else at its node, where the port is published in host mode; else on
+// a network shared with the proxies.
+func (b *builder) address(t *snapshot.Task, w wish, shared []string) (netip.AddrPort, bool) {
+	if w.network != "" {
+		if addr, ok := attached(t, shared); ok {
+			return netip.AddrPortFrom(addr, w.port), true
+		}
+	}
+	if addr, ok := b.published(t, w.port); ok {
+		return addr, true
+	}
+	addr, ok := attached(t, shared)
+	return netip.AddrPortFrom(addr, w.port), ok
+}
+
+func (b *builder) published(t *snapshot.Task, target uint16) (netip.AddrPort, bool) {
+	n := b.snap.Node(t.NodeID)
+	if n == nil || !n.Addr.IsValid() {
+		return netip.AddrPort{}, false
+	}
+	for _, p := range t.Ports {
+		if p.Mode == snapshot.PublishHost && p.Protocol == "tcp" && p.Target == target && p.Published != 0 {
+			return netip.AddrPortFrom(n.Addr, p.Published), true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+func attached(t *snapshot.Task, networks []string) (netip.Addr, bool) {
+	for _, id := range networks {
+		for _, a := range t.Attachments {
+			if a.NetworkID == id && len(a.Addrs) > 0 {
+				return a.Addrs[0], true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
