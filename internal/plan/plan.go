@@ -1,0 +1,203 @@
+// Package plan compares the services that Interlock should keep with those
+// that Swarm has, and says as data what must be done. Doing it is left to
+// whoever applies the actions; deciding what is wanted is left to the core.
+package plan
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// Labels on the services, secrets and configs that Interlock makes.
+const (
+	LabelRole      = "com.docker.interlock.role"      // see Role
+	LabelExtension = "com.docker.interlock.extension" // name in config.toml
+	// LabelApplied holds, as JSON, the specification that was last applied to
+	// the service: with it an operator's own changes can be told from ours.
+	LabelApplied = "com.docker.interlock.applied"
+)
+
+// ErrOutdated is what a change of Swarm fails with when Swarm is not as it was
+// when the change was planned: the object has been changed, exists already or
+// is gone. The next reading gives a new plan.
+var ErrOutdated = errors.New("changed by somebody else meanwhile")
+
+// Role says what a service is for.
+type Role string
+
+// The roles of the services that Interlock keeps.
+const (
+	RoleExtension Role = "extension"
+	RoleProxy     Role = "proxy"
+)
+
+// Wanted is a service that should exist.
+type Wanted struct {
+	Extension string // name in config.toml
+	Role      Role
+	// Spec is what the configuration asks for. Its name may be empty, then
+	// Swarm picks one.
+	Spec snapshot.ServiceSpec
+	// Hold leaves the service as it is for now, or absent.
+	Hold bool
+}
+
+// Kind says what an action does.
+type Kind string
+
+// The kinds of actions.
+const (
+	Create Kind = "create"
+	Update Kind = "update"
+)
+
+// Action is one change to Swarm.
+type Action struct {
+	Kind Kind
+	// ServiceID and Version name what to update: Swarm refuses it if the
+	// service has been changed since.
+	ServiceID string
+	Version   uint64
+	Spec      snapshot.ServiceSpec
+	// Changed names the fields of the specification that differ, for the log.
+	Changed []string
+}
+
+// Services plans one action at most for every wanted service, in their order.
+func Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Problem) {
+	var actions []Action
+	var problems []problem.Problem
+	for _, w := range wanted {
+		if w.Hold {
+			continue
+		}
+		action, found, p := one(snap, w)
+		if p != nil {
+			problems = append(problems, *p)
+		}
+		if found {
+			actions = append(actions, action)
+		}
+	}
+	problems = append(problems, abandoned(snap, wanted)...)
+	return actions, problem.Sort(problems)
+}
+
+// Find returns the service that plays a role for an extension, or nil.
+func Find(snap *snapshot.Snapshot, extension string, role Role) *snapshot.Service {
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		if s.Spec.Labels[LabelExtension] == extension && s.Spec.Labels[LabelRole] == string(role) {
+			return s
+		}
+	}
+	return nil
+}
+
+func one(snap *snapshot.Snapshot, w Wanted) (Action, bool, *problem.Problem) {
+	current := Find(snap, w.Extension, w.Role)
+	if current == nil {
+		if p := nameTaken(snap, w); p != nil {
+			return Action{}, false, p
+		}
+		return Action{Kind: Create, Spec: stamp(w.Spec, w)}, true, nil
+	}
+	merged := merge(current.Spec, lastApplied(current), w.Spec)
+	merged = stamp(merged, w)
+	changed := differences(current.Spec, merged)
+	return Action{Kind: Update, ServiceID: current.ID, Version: current.Version, Spec: merged, Changed: changed},
+		len(changed) > 0, renamed(current, w)
+}
+
+func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {
+	if w.Spec.Name == "" {
+		return nil
+	}
+	for i := range snap.Services {
+		if snap.Services[i].Spec.Name == w.Spec.Name {
+			return &problem.Problem{Kind: problem.NameTaken, Service: w.Spec.Name, Message: fmt.Sprintf(
+				"the %s of extension %s should have this name, but a service that Interlock did not create has it: remove that service or choose another name in config.toml",
+				w.Role, w.Extension)}
+		}
+	}
+	return nil
+}
+
+func renamed(current *snapshot.Service, w Wanted) *problem.Problem {
+	if w.Spec.Name == "" || w.Spec.Name == current.Spec.Name {
+		return nil
+	}
+	return &problem.Problem{Kind: problem.NameTaken, Service: current.Spec.Name, Message: fmt.Sprintf(
+		"config.toml now calls the %s of extension %s %s, but Swarm cannot rename a service: remove it and Interlock creates it anew",
+		w.Role, w.Extension, w.Spec.Name)}
+}
+
+// abandoned names services of extensions that are no longer configured.
+func abandoned(snap *snapshot.Snapshot, wanted []Wanted) []problem.Problem {
+	var problems []problem.Problem
+	for i := range snap.Services {
+		labels := snap.Services[i].Spec.Labels
+		extension, role := labels[LabelExtension], Role(labels[LabelRole])
+		ours := role == RoleExtension || role == RoleProxy
+		if !ours || slices.ContainsFunc(wanted, func(w Wanted) bool { return w.Extension == extension && w.Role == role }) {
+			continue
+		}
+		name := snap.Services[i].Spec.Name
+		problems = append(problems, problem.Problem{Kind: problem.Abandoned, Service: name, Message: fmt.Sprintf(
+			"it is the %s of extension %s, which config.toml no longer names; it is left alone: once it has no traffic, docker service rm %s", role, extension, name)})
+	}
+	return problems
+}
+
+// stamp adds the labels by which the service is known again.
+func stamp(spec snapshot.ServiceSpec, w Wanted) snapshot.ServiceSpec {
+	// No value in a specification can fail to encode, so the error is always nil.
+	applied, _ := json.Marshal(w.Spec)
+	labels := maps.Clone(spec.Labels)
+	if labels == nil {
+		labels = make(map[string]string, 3)
+	}
+	labels[LabelExtension], labels[LabelRole], labels[LabelApplied] = w.Extension, string(w.Role), string(applied)
+	spec.Labels = labels
+	return spec
+}
+
+// lastApplied is empty where the label is missing or unreadable: everything
+// that is wanted is then set again and nothing taken away.
+func lastApplied(s *snapshot.Service) snapshot.ServiceSpec {
+	var spec snapshot.ServiceSpec
+	if err := json.Unmarshal([]byte(s.Spec.Labels[LabelApplied]), &spec); err != nil {
+		return snapshot.ServiceSpec{}
+	}
+	return spec
+}
+
+// differences names the fields in which two specifications differ. It compares
+// their JSON, for which an empty list and an absent one are the same.
+func differences(a, b snapshot.ServiceSpec) []string {
+	x, y := fields(a), fields(b)
+	names := slices.Collect(maps.Keys(x))
+	for name := range y {
+		if _, both := x[name]; !both {
+			names = append(names, name)
+		}
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return string(x[name]) == string(y[name]) })
+	slices.SortFunc(names, strings.Compare)
+	return names
+}
+
+func fields(spec snapshot.ServiceSpec) map[string]json.RawMessage {
+	var byName map[string]json.RawMessage
+	encoded, _ := json.Marshal(spec)
+	// What was just encoded can be decoded.
+	_ = json.Unmarshal(encoded, &byName)
+	return byName
+}
