@@ -1,0 +1,66 @@
+package settings
+
+// proxies is a set of kinds of proxies.
+type proxies uint8
+
+const (
+	nginx proxies = 1 << iota
+	haproxy
+	both = nginx | haproxy
+)
+
+func (p proxies) String() string {
+	switch p {
+	case nginx:
+		return "nginx"
+	case haproxy:
+		return "HAProxy"
+	case both:
+		return "both"
+	}
+	return "none"
+}
+
+// optionKeys are the keys of [Extensions.NAME.Config]. The defaults are the
+// renderers' to apply; what stands here tells of them.
+var optionKeys = []key[options]{
+	option("User", nginx, user, "`nginx`", "The user that nginx's workers run as."),
+	option("PidPath", both, filePath, "`/var/run/proxy.pid`", "The file with the number of the proxy's main process."),
+	option("WorkerProcesses", nginx, workers, "`1`", "How many workers nginx runs; `auto` is one for each processor."),
+	option("RLimitNoFile", nginx, files, "`65535`", "How many files a worker may have open."),
+	option("MaxConnections", both, connections, "`1024`", "How many connections a worker may have at once, those to the apps included."),
+	option("ConnectTimeout", both, seconds("5"), "`5`", "How long connecting to an app may take."),
+	option("SendTimeout", nginx, seconds("600"), "`600`", "How long an app may take to receive a part of a request."),
+	option("ReadTimeout", nginx, seconds("600"), "`600`", "How long an app may take to send a part of an answer."),
+	option("ClientTimeout", haproxy, seconds("600"), "", "How long a client may be silent."),
+	option("ServerTimeout", haproxy, seconds("600"), "", "How long an app may be silent."),
+	option("IPHash", nginx, boolean, "`false`", "Send requests from the same client address to the same task, for all services."),
+	option("HideInfoHeaders", nginx, boolean, "`false`", "Leave out the response headers that tell of the proxy and of the task."),
+	option("SSLCiphers", both, ciphers, "`HIGH:!aNULL:!MD5`", "The ciphers for TLS with clients, up to TLS 1.2."),
+	option("SSLProtocols", both, protocols, "`TLSv1.2 TLSv1.3`", "The TLS versions for clients."),
+	option("SSLOpts", both, anyText, "", "Raw options for TLS, the operator's own."),
+	option("SSLVerify", both, verify, "`required`", "How the certificate at the other end is verified."),
+	option("SSLDefaultDHParam", both, dhBits, "`1024`", "The size of Diffie-Hellman parameters that are made on the spot."),
+	option("SSLDefaultDHParamPath", nginx, filePath, "", "A file with Diffie-Hellman parameters."),
+	option("KeepaliveTimeout", nginx, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),
+	option("ClientMaxBodySize", nginx, bodySize, "`1m`", "The greatest request body; `0` is no limit."),
+	option("ClientBodyBufferSize", nginx, bufferSize, "`8k`", "How much of a request body is held in memory."),
+	option("ClientHeaderBufferSize", nginx, bufferSize, "`1k`", "The buffer for usual request headers."),
+	option("LargeClientHeaderBuffers", nginx, bufferPairs, "`4 8k`", "How many buffers there are for large request headers, and how large; at least 512 bytes each."),
+	option("ClientBodyTimeout", nginx, waitTime, "`60s`", "How long a client may take to send a part of a request body."),
+	option("UnderscoresInHeaders", nginx, boolean, "`false`", "Accept request headers with `_` in their names."),
+	option("ServerNamesHashBucketSize", nginx, bucketSize, "computed", "The least bucket size of nginx's table of host names; what the longest name needs is computed."),
+	option("UpstreamZoneSize", nginx, zoneSize, "`64`", "The least memory that workers share for an upstream; what its endpoints need is computed."),
+	option("GlobalOptions", both, lines, "`[]`", "Raw lines for the top of the file, the operator's own."),
+	option("HTTPOptions", nginx, lines, "`[]`", "Raw lines for nginx's `http` block, the operator's own."),
+	option("TCPOptions", nginx, lines, "`[]`", "Raw lines for nginx's `stream` block, the operator's own."),
+	option("DefaultOptions", haproxy, lines, "`[]`", "Raw lines for HAProxy's `defaults` section, the operator's own."),
+	option("AccessLogPath", nginx, logPath, "`/dev/stdout`", "Where requests are logged."),
+	option("ErrorLogPath", nginx, logPath, "`/dev/stdout`", "Where errors are logged."),
+	option("MainLogFormat", nginx, logFormat, "", "The log format called `main`."),
+	option("TraceLogFormat", nginx, logFormat, "", "The log format called `trace`."),
+	option("HTTPVersion", nginx, protocolVersion, "`1.1`", "The HTTP version that is spoken with the apps."),
+	void(option("Version", both, anyText, "", "The version of the configuration's layout, of old."), "there is one layout only"),
+	option("AdminUser", haproxy, account, "", "The user of HAProxy's statistics page."),
+	option("AdminPass", haproxy, password, "", "The password of that user."),
+}
