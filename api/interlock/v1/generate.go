@@ -1,0 +1,3 @@
+package interlockv1
+
+//go:generate sh generate.sh
