@@ -1,0 +1,64 @@
+// Package render holds what a renderer makes: a bundle. The renderers for the
+// kinds of proxies are the packages below it; they turn a routing table into
+// files and know nothing of Docker.
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Bundle is the set of files that one kind of proxy needs to serve one table.
+type Bundle struct {
+	// Files are sorted by path.
+	Files []File
+	// Token is what a proxy answers on its status socket once it serves this
+	// bundle; the renderer writes it into the files.
+	Token string
+}
+
+// File is one file of a bundle.
+type File struct {
+	// Path is absolute, inside the proxy's container.
+	Path string
+	Mode fs.FileMode
+	Data []byte
+}
+
+// Version is the hash of all files: equal versions are equal bundles.
+func (b *Bundle) Version() string {
+	h := sha256.New()
+	field := func(data []byte) {
+		var n [8]byte
+		binary.BigEndian.PutUint64(n[:], uint64(len(data)))
+		h.Write(n[:])
+		h.Write(data)
+	}
+	for _, f := range b.Files {
+		field([]byte(f.Path))
+		var mode [4]byte
+		binary.BigEndian.PutUint32(mode[:], uint32(f.Mode))
+		field(mode[:])
+		field(f.Data)
+	}
+	field([]byte(b.Token))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Size is the number of bytes of all files together.
+func (b *Bundle) Size() int {
+	size := 0
+	for _, f := range b.Files {
+		size += len(f.Data)
+	}
+	return size
+}
+
+// Sort puts the files into the order that Bundle promises.
+func (b *Bundle) Sort() {
+	slices.SortFunc(b.Files, func(x, y File) int { return strings.Compare(x.Path, y.Path) })
+}

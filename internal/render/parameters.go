@@ -1,0 +1,14 @@
+package render
+
+// Parameters is what the operator configured for the proxies of a cluster.
+type Parameters struct {
+	Port    uint16 // plain HTTP, inside the proxy's container
+	SSLPort uint16 // TLS, inside the proxy's container
+	// ConfigPath is where the main configuration file stands in the proxy's
+	// container.
+	ConfigPath string
+	// Config holds the keys of [Extensions.NAME.Config] as the reference spells
+	// them; only those that were given. Values are strings, bools, int64 or
+	// float64 (numbers travel as float64) and []any of strings.
+	Config map[string]any
+}
