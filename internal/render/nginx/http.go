@@ -1,0 +1,177 @@
+package nginx
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// upstreamTries bounds how many endpoints one request is tried at.
+const upstreamTries = 5
+
+// main writes what stands outside of http.
+func (f *file) main() {
+	o, out := &f.options, &f.out
+	out.buf.WriteString("# Written by Interlock for its current routing table; changes made here are lost.\n")
+	out.taken = directiveNames(o.GlobalOptions)
+	out.setting("user", f.user()...)
+	out.setting("pid", quoted(o.PidPath))
+	if o.WorkerProcesses == 0 {
+		out.setting("worker_processes", keyword("auto"))
+	} else {
+		out.setting("worker_processes", number(o.WorkerProcesses))
+	}
+	out.setting("worker_rlimit_nofile", number(o.RLimitNoFile))
+	// A worker of an older configuration may live as long as the slowest answer
+	// that is waited for. Without an end, websockets would keep a generation
+	// of workers in memory for every reload.
+	out.setting("worker_shutdown_timeout", duration(o.ReadTimeout))
+	out.directive("error_log", quoted(o.ErrorLogPath), keyword("warn"))
+	// The agent listens on standard error for why a reload failed.
+	out.directive("error_log", keyword("stderr"), keyword("emerg"))
+	out.raw(o.GlobalOptions)
+	if !out.taken["events"] {
+		out.block("events", nil, func() {
+			out.directive("worker_connections", number(o.MaxConnections))
+		})
+	}
+	out.taken = nil
+}
+
+func (f *file) user() []argument {
+	var args []argument
+	for _, word := range strings.Fields(f.options.User) {
+		args = append(args, quoted(word))
+	}
+	return args
+}
+
+// http writes what holds for all servers.
+func (f *file) http() {
+	o, out := &f.options, &f.out
+	out.taken = directiveNames(append(slices.Clone(o.HTTPOptions), splitLines(o.SSLOpts)...))
+	out.setting("default_type", keyword("text/plain"))
+	out.setting("server_tokens", keyword("off"))
+	f.serverNamesHash()
+	f.clients()
+	f.logs()
+	f.tls()
+	f.upstreams()
+	f.requestHeaders()
+	if !o.HideInfoHeaders {
+		f.responseHeaders()
+	}
+	out.raw(o.HTTPOptions)
+	out.taken = nil
+}
+
+// serverNamesHash sizes the hash so that the longest name fits and nginx finds
+// a good table quickly. A name takes a pointer, a length and itself.
+func (f *file) serverNamesHash() {
+	longest := 0
+	for _, h := range f.plan.hosts {
+		longest = max(longest, len(h.name))
+	}
+	const pointer = 8
+	entry := pointer + (longest+2+pointer-1)/pointer*pointer
+	bucket := max(powerOfTwo(3*entry+pointer), 128, f.options.ServerNamesHashBucketSize)
+	f.out.setting("server_names_hash_bucket_size", number(bucket))
+	f.out.setting("server_names_hash_max_size", number(max(512, powerOfTwo(4*len(f.plan.hosts)))))
+}
+
+func powerOfTwo(atLeast int) int {
+	n := 1
+	for n < atLeast {
+		n *= 2
+	}
+	return n
+}
+
+// clients writes how requests are read.
+func (f *file) clients() {
+	o, out := &f.options, &f.out
+	out.setting("keepalive_timeout", duration(o.KeepaliveTimeout))
+	out.setting("client_max_body_size", size(o.ClientMaxBodySize))
+	out.setting("client_body_buffer_size", size(o.ClientBodyBufferSize))
+	out.setting("client_body_timeout", duration(o.ClientBodyTimeout))
+	out.setting("client_header_buffer_size", size(o.ClientHeaderBufferSize))
+	out.setting("large_client_header_buffers", number(o.LargeClientHeaderBuffers.Number), size(o.LargeClientHeaderBuffers.Size))
+	out.setting("underscores_in_headers", toggle(o.UnderscoresInHeaders))
+	// nginx makes all of these when it starts, used or not.
+	out.setting("client_body_temp_path", quoted(f.tempDir+"/body"))
+	out.setting("proxy_temp_path", quoted(f.tempDir+"/proxy"))
+	out.setting("fastcgi_temp_path", quoted(f.tempDir+"/fastcgi"))
+	out.setting("uwsgi_temp_path", quoted(f.tempDir+"/uwsgi"))
+	out.setting("scgi_temp_path", quoted(f.tempDir+"/scgi"))
+}
+
+func (f *file) logs() {
+	o, out := &f.options, &f.out
+	out.raw([]string{"log_format main " + o.MainLogFormat, "log_format trace " + o.TraceLogFormat})
+	out.setting("access_log", quoted(o.AccessLogPath), keyword("trace"))
+}
+
+// tls writes the settings that hold for every certificate.
+func (f *file) tls() {
+	o, out := &f.options, &f.out
+	var protocols []argument
+	for _, p := range o.SSLProtocols {
+		protocols = append(protocols, quoted(p))
+	}
+	out.setting("ssl_protocols", protocols...)
+	out.setting("ssl_ciphers", quoted(o.SSLCiphers))
+	if o.SSLDefaultDHParamPath != "" {
+		out.setting("ssl_dhparam", quoted(o.SSLDefaultDHParamPath))
+	}
+	out.raw(splitLines(o.SSLOpts))
+}
+
+// upstreams writes how apps are spoken to.
+func (f *file) upstreams() {
+	o, out := &f.options, &f.out
+	out.setting("proxy_http_version", keyword(o.HTTPVersion))
+	out.setting("proxy_connect_timeout", duration(o.ConnectTimeout))
+	out.setting("proxy_send_timeout", duration(o.SendTimeout))
+	out.setting("proxy_read_timeout", duration(o.ReadTimeout))
+	out.setting("proxy_redirect", keyword("off"))
+	// What may change something and may have reached an app is never sent
+	// twice: nginx retries it only where the connection itself failed.
+	out.setting("proxy_next_upstream", keyword("error"), keyword("timeout"))
+	out.setting("proxy_next_upstream_tries", number(upstreamTries))
+	out.setting("proxy_next_upstream_timeout", duration(upstreamTries*max(o.ConnectTimeout, time.Second)))
+}
+
+// requestHeaders writes what apps are told. A later block that sets a header
+// of its own loses all of these and must write them again.
+func (f *file) requestHeaders() {
+	for _, h := range [][2]keyword{
+		{"Host", "$http_host"},
+		{"Connection", `""`},
+		{"X-Real-IP", "$remote_addr"},
+		{"X-Forwarded-For", "$proxy_add_x_forwarded_for"},
+		{"X-Forwarded-Proto", "$scheme"},
+		{"X-Request-Id", "$request_id"},
+	} {
+		f.out.directive("proxy_set_header", h[0], h[1])
+	}
+}
+
+// responseHeaders writes what clients are told, on errors too. The app's own
+// headers of these names are left out, so that each is there once.
+func (f *file) responseHeaders() {
+	for _, h := range []struct {
+		name  keyword
+		value argument
+	}{
+		{"x-request-id", keyword("$request_id")},
+		{"x-proxy-id", keyword("$hostname")},
+		{"x-server-info", literal(f.serverInfo)},
+		{"x-upstream-addr", keyword("$upstream_addr")},
+		// The time until the answer's header: how long the whole answer takes is
+		// not known when headers go out.
+		{"x-upstream-response-time", keyword("$upstream_header_time")},
+	} {
+		f.out.directive("proxy_hide_header", h.name)
+		f.out.directive("add_header", h.name, h.value, keyword("always"))
+	}
+}

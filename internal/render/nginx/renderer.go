@@ -1,0 +1,107 @@
+// Package nginx renders a routing table as the files of an nginx.
+//
+// It is pure: the same table and parameters give the same bytes. No text of a
+// tenant reaches a file but through the typed arguments of its writer, which
+// quote for the place that the text goes to; what cannot be expressed there is
+// an error. It does not decide what is routed, does not run nginx and does not
+// check that nginx accepts the result: that is the agent's part.
+package nginx
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+// Where things stand in the proxy's container.
+const (
+	// StatusSocket is where nginx answers which bundle it serves.
+	StatusSocket = "/run/interlock/status.sock"
+	// TempDir is below which nginx keeps what does not fit into memory. It is
+	// on the agent's volume, because /run may be memory itself.
+	TempDir = "/var/lib/interlock/nginx"
+	// StatusPath is the path on the status socket that answers the token.
+	StatusPath = "/token"
+)
+
+// Renderer makes bundles for nginx.
+type Renderer struct {
+	// ServerInfo is the value of x-server-info, such as
+	// "interlock/0.1.0 (abcdef0) linux/amd64".
+	ServerInfo string
+	// StatusSocket and TempDir are the constants of those names where empty.
+	StatusSocket string
+	TempDir      string
+}
+
+// Render makes the bundle for a table: one file at p.ConfigPath. The error says
+// which option or which part of the table cannot be rendered.
+func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, error) {
+	if !path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath {
+		return render.Bundle{}, fmt.Errorf("ProxyConfigPath %.80q is not an absolute path", p.ConfigPath)
+	}
+	if p.Port == 0 {
+		return render.Bundle{}, fmt.Errorf("no TargetPort for the proxy to listen on")
+	}
+	o, err := ParseOptions(p.Config)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	plan, err := newPlan(t)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	f := file{options: o, plan: plan, port: p.Port, serverInfo: r.ServerInfo}
+	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
+	f.tempDir = withDefault(r.TempDir, TempDir)
+	token := f.write()
+	if f.out.err != nil {
+		return render.Bundle{}, f.out.err
+	}
+	return render.Bundle{
+		Files: []render.File{{Path: p.ConfigPath, Mode: 0o644, Data: f.out.buf.Bytes()}},
+		Token: token,
+	}, nil
+}
+
+// file is the configuration file while it is written.
+type file struct {
+	options      Options
+	plan         *plan
+	port         uint16
+	serverInfo   string
+	statusSocket string
+	tempDir      string
+	out          writer
+}
+
+// write writes the whole file and returns its token: the hash of all that
+// stands before the token.
+func (f *file) write() (token string) {
+	f.main()
+	f.out.block("http", nil, func() {
+		f.http()
+		for _, pool := range f.plan.pools {
+			f.upstream(pool)
+		}
+		f.defaultServer()
+		for _, h := range f.plan.hosts {
+			f.virtualHost(h)
+		}
+		sum := sha256.Sum256(f.out.buf.Bytes())
+		token = hex.EncodeToString(sum[:16])
+		f.statusServer(token)
+	})
+	return token
+}
+
+func withDefault(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
