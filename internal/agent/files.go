@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/render"
+)
+
+// maxFiles bounds the number of files in a bundle.
+const maxFiles = 10_000
+
+// files puts the files of bundles where they belong, and nowhere else.
+type files struct {
+	folders []string // in which a bundle may place files
+	staging string   // a folder for files that are being checked
+	maxSize int      // of a bundle, in bytes
+}
+
+// accept says whether a bundle may be placed at all.
+func (f *files) accept(b *render.Bundle) error {
+	if size := b.Size(); size > f.maxSize {
+		return fmt.Errorf("the bundle has %d bytes; at most %d are taken", size, f.maxSize)
+	}
+	if len(b.Files) > maxFiles {
+		return fmt.Errorf("the bundle has %d files; at most %d are taken", len(b.Files), maxFiles)
+	}
+	seen := make(map[string]bool, len(b.Files))
+	for _, file := range b.Files {
+		if _, _, err := f.locate(file.Path); err != nil {
+			return err
+		}
+		if seen[file.Path] {
+			return fmt.Errorf("the bundle has the file %.200q twice", file.Path)
+		}
+		seen[file.Path] = true
+		if file.Mode&^fs.ModePerm != 0 {
+			return fmt.Errorf("the bundle's file %.200q has the mode %v; only permission bits are taken", file.Path, file.Mode)
+		}
+	}
+	return nil
+}
+
+// locate splits a path into the folder that may hold it and the rest.
+func (f *files) locate(path string) (folder, rest string, err error) {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsFunc(path, isControl) {
+		return "", "", fmt.Errorf("the bundle's file %.200q is not an absolute path in its shortest form", path)
+	}
+	for _, folder := range f.folders {
+		rest, err := filepath.Rel(folder, path)
+		if err == nil && rest != "." && filepath.IsLocal(rest) {
+			return folder, rest, nil
+		}
+	}
+	return "", "", fmt.Errorf("the bundle's file %.200q is in none of the folders that it may use: %s", path, strings.Join(f.folders, ", "))
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// stage writes the files below the staging folder, which is emptied before.
+func (f *files) stage(list []render.File) error {
+	f.unstage()
+	if err := os.MkdirAll(f.staging, 0o700); err != nil {
+		return fmt.Errorf("making the folder for checks: %w", err)
+	}
+	for _, file := range list {
+		if err := writeFile(f.staging, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
+			return fmt.Errorf("staging a file: %w", err)
+		}
+	}
+	return nil
+}
+
+// unstage removes what stage wrote. A leftover is removed by the next stage.
+func (f *files) unstage() { _ = os.RemoveAll(f.staging) }
+
+// place writes the files where they belong, each in one step: a reader sees
+// the file from before or the new one, whole.
+func (f *files) place(list []render.File) error {
+	for _, file := range list {
+		folder, rest, err := f.locate(file.Path)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return fmt.Errorf("making a bundle's folder: %w", err)
+		}
+		if err := writeFile(folder, rest, file.Mode, file.Data); err != nil {
+			return fmt.Errorf("placing a file: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove deletes the files of list but those that keep has too. One that stays
+// behind harms nothing: no file names it any more.
+func (f *files) remove(list, keep []render.File) {
+	kept := make(map[string]bool, len(keep))
+	for _, file := range keep {
+		kept[file.Path] = true
+	}
+	for _, file := range list {
+		if kept[file.Path] {
+			continue
+		}
+		if folder, rest, err := f.locate(file.Path); err == nil {
+			removeFile(folder, rest)
+		}
+	}
+}
+
+// writeFile replaces the file name below folder: written beside it, brought to
+// the disk, then renamed. No symbolic link leads out of the folder.
+func writeFile(folder, name string, mode fs.FileMode, data []byte) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	dir, base := filepath.Split(name)
+	dir = filepath.Clean(dir)
+	if err := root.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	temporary := filepath.Join(dir, "."+base+".new")
+	if err := root.RemoveAll(temporary); err != nil {
+		return err
+	}
+	if err := writeSynced(root, temporary, mode, data); err != nil {
+		_ = root.Remove(temporary)
+		return err
+	}
+	if err := root.Rename(temporary, name); err != nil {
+		_ = root.Remove(temporary)
+		return err
+	}
+	return syncFolder(root, dir)
+}
+
+func writeSynced(root *os.Root, name string, mode fs.FileMode, data []byte) error {
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	// The mode that was asked for, whatever the umask says.
+	if err := file.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// syncFolder brings a renaming to the disk.
+func syncFolder(root *os.Root, dir string) error {
+	folder, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
+}
+
+func removeFile(folder, name string) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return
+	}
+	_ = root.Remove(name)
+	_ = root.Close()
+}

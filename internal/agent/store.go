@@ -1,0 +1,114 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/interlock-lb/interlock/internal/render"
+)
+
+// lastGoodFile is the file of the last good bundle in the state folder: a
+// header line with a checksum, then JSON.
+const lastGoodFile = "last-good"
+
+// storeHeader begins the header line; its number counts incompatible formats.
+const storeHeader = "interlock-bundle 1 "
+
+// store keeps the last good bundle on a volume.
+type store struct {
+	dir  string
+	root *os.Root
+}
+
+// storedBundle is the format of the file: add fields, but do not rename any.
+type storedBundle struct {
+	TableVersion string       `json:"tableVersion"`
+	Token        string       `json:"token"`
+	Files        []storedFile `json:"files"`
+}
+
+type storedFile struct {
+	Path string      `json:"path"`
+	Mode fs.FileMode `json:"mode"`
+	Data []byte      `json:"data"`
+}
+
+func openStore(dir string) (*store, error) {
+	// Others may pass through: the proxy's workers have folders below it.
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("making the state folder: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the state folder: %w", err)
+	}
+	return &store{dir: dir, root: root}, nil
+}
+
+func (s *store) close() { _ = s.root.Close() }
+
+func (s *store) save(b *served) error {
+	stored := storedBundle{TableVersion: b.tableVersion, Token: b.bundle.Token}
+	for _, f := range b.bundle.Files {
+		stored.Files = append(stored.Files, storedFile(f))
+	}
+	content, err := json.Marshal(stored)
+	if err != nil {
+		return fmt.Errorf("encoding the bundle: %w", err)
+	}
+	data := append([]byte(storeHeader+checksum(content)+"\n"), content...)
+	if err := writeFile(s.dir, lastGoodFile, 0o600, data); err != nil {
+		return fmt.Errorf("writing the last good bundle: %w", err)
+	}
+	return nil
+}
+
+// load returns nil where nothing was ever saved.
+func (s *store) load(maxSize int) (*served, error) {
+	file, err := s.root.Open(lastGoodFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the last good bundle: %w", err)
+	}
+	defer file.Close()
+	// In JSON the files take a third more; the rest is for paths.
+	limit := int64(maxSize)*3/2 + 16<<20
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the last good bundle: %w", err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("the file %s is larger than %d bytes", lastGoodFile, limit)
+	}
+	return decode(data)
+}
+
+func decode(data []byte) (*served, error) {
+	header, content, _ := bytes.Cut(data, []byte("\n"))
+	if string(header) != storeHeader+checksum(content) {
+		return nil, fmt.Errorf("the file %s is damaged or of another format: its checksum is not that of its content", lastGoodFile)
+	}
+	var stored storedBundle
+	if err := json.Unmarshal(content, &stored); err != nil {
+		return nil, fmt.Errorf("the file %s: %w", lastGoodFile, err)
+	}
+	b := render.Bundle{Token: stored.Token}
+	for _, f := range stored.Files {
+		b.Files = append(b.Files, render.File(f))
+	}
+	return &served{b, b.Version(), stored.TableVersion}, nil
+}
+
+func checksum(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
