@@ -78,6 +78,7 @@ func Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Pro
 		if w.Hold {
 			continue
 		}
+		w.Spec = w.Spec.Normalized()
 		action, found, p := one(snap, w)
 		if p != nil {
 			problems = append(problems, *p)
@@ -176,7 +177,7 @@ func lastApplied(s *snapshot.Service) snapshot.ServiceSpec {
 	if err := json.Unmarshal([]byte(s.Spec.Labels[LabelApplied]), &spec); err != nil {
 		return snapshot.ServiceSpec{}
 	}
-	return spec
+	return spec.Normalized()
 }
 
 // differences names the fields in which two specifications differ. It compares

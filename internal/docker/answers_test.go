@@ -1,0 +1,233 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// answers is an engine that says what no real one can be made to say: for each
+// path the body of its answer. What it has no answer for is an empty list,
+// and it is a manager.
+type answers map[string]string
+
+// of returns the engine of these answers, which speaks that version.
+func (a answers) of(apiVersion string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if apiVersion != "" {
+			w.Header().Set("Api-Version", apiVersion)
+		}
+		_, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		body, found := a[path]
+		switch {
+		case !found && path == "info":
+			body = `{"Swarm":{"LocalNodeState":"active","ControlAvailable":true}}`
+		case !found:
+			body = "[]"
+		case body == "":
+			http.Error(w, `{"message":"rpc error: code = Unknown desc = The swarm does not have a leader."}`, http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprint(w, body)
+	}
+}
+
+// serve returns a client of engine that logs to log.
+func serve(t *testing.T, engine http.Handler, log *strings.Builder) *Client {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "interlock-docker-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "docker.sock")
+	server := httptest.NewUnstartedServer(engine)
+	if server.Listener, err = net.Listen("unix", socket); err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	c, err := Dial(t.Context(), Options{URL: "unix://" + socket, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestAReadingIsCompleteOrAnError(t *testing.T) {
+	for name, c := range map[string]struct{ path, body, want string }{
+		"a list that ends early":     {"tasks", `[{"ID":"a"},{"ID":"b"`, "reading the Swarm's tasks: the answer ended early"},
+		"a list that is not closed":  {"nodes", `[{"ID":"a"}`, "reading the Swarm's nodes: the answer ended early"},
+		"no list at all":             {"services", `{"ID":"a"}`, "reading the Swarm's services: the answer is no list"},
+		"no JSON at all":             {"secrets", `<html>`, "reading the Swarm's secrets: invalid character '<'"},
+		"an engine without a leader": {"configs", ``, "reading the Swarm's configs: The swarm does not have a leader."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serve(t, answers{c.path: c.body}.of("1.41"), new(strings.Builder))
+			s, err := client.Snapshot(t.Context())
+			if s != nil || err == nil || !strings.HasPrefix(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestNoListIsAnEmptyList(t *testing.T) {
+	c := serve(t, answers{"secrets": "null\n"}.of("1.41"), new(strings.Builder))
+	if s, err := c.Snapshot(t.Context()); err != nil || len(s.Secrets) != 0 {
+		t.Errorf("got %v, %v", s, err)
+	}
+}
+
+func TestOddAddressesHurtNobodyElse(t *testing.T) {
+	log := new(strings.Builder)
+	c := serve(t, answers{
+		"networks": `[{"Id":"net","Name":"apps","Driver":"overlay","IPAM":{"Config":[{"Subnet":"fd05::/64","Gateway":"fd05::1/64"}]}}]`,
+		"tasks": `[{"ID":"task","Status":{"State":"running"},"DesiredState":"running","NetworksAttachments":[
+			{"Network":{"ID":"net","IPAMOptions":{"Configs":[{"Gateway":"fd05::1/64"}]}},"Addresses":["10.0.0.7","fd05::7/64","10.0.0.300/24"]}]}]`,
+		"services": `[{"ID":"app","Spec":{"Name":"app","TaskTemplate":{"ContainerSpec":{"Image":"app:1","DNSConfig":{"Nameservers":["resolver"]}}}},
+			"Endpoint":{"VirtualIPs":[{"NetworkID":"net","Addr":"10.0.0.2"},{"NetworkID":"none"}]}}]`,
+	}.of("1.41"), log)
+	var s *snapshot.Snapshot
+	for range 3 {
+		var err error
+		if s, err = c.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.Networks) != 1 || s.Networks[0].Name != "apps" {
+		t.Errorf("networks: %+v", s.Networks)
+	}
+	if len(s.Services) != 1 || s.Services[0].Spec.Image != "app:1" || fmt.Sprint(s.Services[0].VirtualIPs) != "[{net 10.0.0.2/32}]" {
+		t.Errorf("services: %+v", s.Services)
+	}
+	if len(s.Tasks) != 1 || fmt.Sprint(s.Tasks[0].Attachments) != "[{net [10.0.0.7 fd05::7]}]" {
+		t.Errorf("tasks: %+v", s.Tasks)
+	}
+	if n := strings.Count(log.String(), "kind=task"); n != 1 {
+		t.Errorf("the one bad address was logged %d times:\n%s", n, log)
+	}
+}
+
+func TestAnObjectThatCannotBeReadIsLeftOutAlone(t *testing.T) {
+	log := new(strings.Builder)
+	nodes := `[{"ID":"good"},{"Status":{"Addr":7},"ID":"bad"},{"ID":"better"},"odd"]`
+	c := serve(t, answers{"nodes": nodes}.of("1.41"), log)
+	s, err := c.Snapshot(t.Context())
+	if err != nil || len(s.Nodes) != 2 {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	if !strings.Contains(log.String(), "kind=node id=bad") || !strings.Contains(log.String(), `id="without an ID"`) {
+		t.Errorf("the object is not named:\n%s", log)
+	}
+}
+
+func TestWithoutItsEventsAnEngineIsReadStill(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var attempts atomic.Int32
+	engine := answers{"events": "{}"}.of("1.41") // a stream of one event that ends at once
+	log := new(strings.Builder)
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") && attempts.Add(1) == 3 {
+			cancel()
+		}
+		engine(w, r)
+	}), log)
+	published := 0
+	if err := c.Run(ctx, func(*snapshot.Snapshot) { published++ }); err != nil || published != 1 {
+		t.Errorf("%d publications, %v", published, err)
+	}
+	if attempts.Load() < 3 {
+		t.Errorf("the stream was opened %d times", attempts.Load())
+	}
+	if n := strings.Count(log.String(), "event stream is lost"); n != 1 {
+		t.Errorf("the lost stream was logged %d times:\n%s", n, log)
+	}
+}
+
+func TestAnEngineThatCannotBeUsedSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct {
+		version, info string
+		retryable     bool
+		want          string
+	}{
+		"too old":                {"1.39", `{}`, false, "too old: it speaks API 1.39, and 1.40 (Engine 19.03)"},
+		"no engine":              {"", `{}`, false, "no Docker Engine"},
+		"failing":                {"1.41", ``, true, "The swarm does not have a leader."},
+		"a worker":               {"1.41", `{"Swarm":{"LocalNodeState":"active"}}`, true, "a Swarm worker, not a manager"},
+		"locked":                 {"1.41", `{"Swarm":{"LocalNodeState":"locked"}}`, true, "docker swarm unlock"},
+		"still joining":          {"1.41", `{"Swarm":{"LocalNodeState":"pending","Error":"no route"}}`, true, `"pending", not active: no route`},
+		"without a leader":       {"1.41", `{"Swarm":{"LocalNodeState":"active","ControlAvailable":true,"Error":"rpc error: code = Unknown desc = no leader"}}`, true, "cannot be managed now: no leader"},
+		"answering with rubbish": {"1.41", `<html>`, true, "invalid character '<'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serve(t, answers{"info": c.info}.of(c.version), new(strings.Builder))
+			wantUnready(t, client.Check(t.Context()), c.retryable, c.want)
+		})
+	}
+}
+
+func TestAnEngineThatIsNotThereIsWorthWaitingFor(t *testing.T) {
+	c := dial(t, "unix://"+filepath.Join(t.TempDir(), "none.sock"))
+	wantUnready(t, c.Check(t.Context()), true, "no such file or directory")
+	_, err := c.CreateSecret(t.Context(), "s", nil, nil)
+	wantUnready(t, err, true, "creating secret s: ")
+}
+
+func TestAnAddressThatCannotBeUsedIsRefused(t *testing.T) {
+	notPEM := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(notPEM, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		opts Options
+		want string
+	}{
+		"another scheme":         {Options{URL: "ssh://host"}, "it must read unix:///path/to/docker.sock or tcp://host:port"},
+		"a path alone":           {Options{URL: "/var/run/docker.sock"}, "it must read"},
+		"no port":                {Options{URL: "tcp://host"}, "it must read"},
+		"TLS on a socket":        {Options{URL: "unix:///s", CACert: notPEM}, "for a tcp:// address only"},
+		"a certificate, no key":  {Options{URL: "tcp://host:1", Cert: notPEM}, "both the certificate and its key"},
+		"a CA that is no CA":     {Options{URL: "tcp://host:1", CACert: notPEM}, "holds no certificate in PEM form"},
+		"a CA that is not there": {Options{URL: "tcp://host:1", CACert: notPEM + "x"}, "no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := Dial(t.Context(), c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestWhereANodeIsReached(t *testing.T) {
+	for _, c := range []struct{ status, manager, want string }{
+		{"10.0.0.5", "", "10.0.0.5"},
+		{"10.0.0.5", "10.0.0.6:2377", "10.0.0.5"},
+		{"0.0.0.0", "10.0.0.6:2377", "10.0.0.6"},
+		{"127.0.0.1", "10.0.0.6:2377", "10.0.0.6"},
+		{"127.0.0.1", "127.0.0.1:2377", "127.0.0.1"},
+		{"127.0.0.1", "", "127.0.0.1"},
+		{"0.0.0.0", "[fd00::6]:2377", "fd00::6"},
+		{"::ffff:10.0.0.5", "", "10.0.0.5"},
+		{"", "", "invalid IP"},
+		{"0.0.0.0", "0.0.0.0:2377", "invalid IP"},
+		{"node.example", "", "invalid IP"},
+	} {
+		if got := nodeAddr(c.status, c.manager).String(); got != c.want {
+			t.Errorf("status %q, manager %q: got %s, want %s", c.status, c.manager, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+// Package docker reads a Swarm through the Docker API and applies changes to
+// its services, secrets and configs.
+//
+// It is the only place, with a later reader of SwarmKit's own API, that knows
+// moby's types: what it reads it returns as package snapshot's, and it writes
+// into a service only what snapshot.ServiceSpec models. Everything else in a
+// specification is the operator's and stays as it is.
+//
+// It decides nothing: which tasks take traffic is internal/route's to say, and
+// which services ought to exist is internal/plan's. It never asks an image
+// registry anything.
+package docker
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// DefaultPollInterval is how often the API is read if Options does not say.
+const DefaultPollInterval = 3 * time.Second
+
+const (
+	// readLimit bounds one complete reading, writeLimit one change.
+	readLimit  = 10 * time.Second
+	writeLimit = 30 * time.Second
+)
+
+// Options say where the Docker API is and how often to read it.
+type Options struct {
+	// URL is unix:///path/to/docker.sock or tcp://host:port.
+	URL string
+	// CACert, Cert and Key are PEM files for a tcp URL behind TLS. CACert
+	// alone verifies the API; Cert and Key together say who we are.
+	CACert, Cert, Key string
+	// AllowInsecure speaks TLS without verifying the API's certificate.
+	AllowInsecure bool
+	// PollInterval is how often the API is read when nothing announces a
+	// change; zero is DefaultPollInterval.
+	PollInterval time.Duration
+	Logger       *slog.Logger
+}
+
+// Client is a connection to the Docker API of a Swarm manager. Its methods may
+// be called concurrently, but there is one Run at a time.
+type Client struct {
+	api  *client.Client
+	http *http.Client // for the lists, which the typed client reads all or nothing
+	base string       // scheme and authority of a request through http
+	url  string       // as the operator gave it, for messages
+	poll time.Duration
+	log  *slog.Logger
+
+	negotiating sync.Mutex
+	version     string // of the API; empty until negotiated
+
+	faults faultLog
+}
+
+// Dial prepares a client. It opens no connection, so an engine that is not
+// there is found by Check, but the TLS files must be readable.
+func Dial(_ context.Context, opts Options) (*Client, error) {
+	transport, base, err := newTransport(opts)
+	if err != nil {
+		return nil, err
+	}
+	caller := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
+	api, err := client.New(client.WithHTTPClient(caller), client.WithHost(opts.URL))
+	if err != nil {
+		transport.CloseIdleConnections()
+		return nil, faultyURL(opts.URL, err.Error())
+	}
+	c := &Client{api: api, http: caller, base: base, url: opts.URL, poll: opts.PollInterval, log: opts.Logger}
+	if c.poll <= 0 {
+		c.poll = DefaultPollInterval
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// Close gives up the idle connections. Run and every call must have returned.
+func (c *Client) Close() {
+	c.http.CloseIdleConnections()
+	_ = c.api.Close() // always nil: it closes idle connections too
+}
+
+// Run publishes every complete reading of the Swarm that differs from the one
+// before, until ctx is done; then it returns nil. It has no other end: while
+// the API cannot be read nothing is published, which is logged once for each
+// different error. A slow publish delays the next reading.
+func (c *Client) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
+	p := poller{read: c.Snapshot, watch: c.watch, every: c.poll, log: c.log}
+	p.run(ctx, publish)
+	return nil
+}

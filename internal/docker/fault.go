@@ -1,0 +1,25 @@
+package docker
+
+import (
+	"log/slog"
+	"sync"
+)
+
+// faultLog logs every fault once for as long as readings go on to have it.
+type faultLog struct {
+	mu    sync.Mutex
+	known map[fault]bool
+}
+
+func (l *faultLog) report(log *slog.Logger, faults []fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := make(map[fault]bool, len(faults))
+	for _, f := range faults {
+		if !l.known[f] && !now[f] {
+			log.Warn("part of the swarm cannot be read and is left out", "kind", f.kind, "id", f.id, "why", f.why)
+		}
+		now[f] = true
+	}
+	l.known = now
+}

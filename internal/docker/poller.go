@@ -1,0 +1,107 @@
+package docker
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// listenFirst bounds how long the first reading waits for the event stream,
+// after whose begin no change can be missed.
+const listenFirst = time.Second
+
+// knownErrors bounds how many different errors are remembered as logged.
+const knownErrors = 32
+
+// poller decides when to read, and what of it is worth publishing.
+type poller struct {
+	read func(context.Context) (*snapshot.Snapshot, error)
+	// watch calls hint when a reading may find something new, until ctx is done.
+	watch func(ctx context.Context, hint func())
+	every time.Duration
+	log   *slog.Logger
+
+	ended   time.Time          // of the last reading
+	took    time.Duration      // from its begin
+	last    *snapshot.Snapshot // as published
+	changed time.Time          // when that was
+	failing time.Time          // since when readings fail; zero if they do not
+	logged  map[string]bool    // errors since then
+	wait    *backoff.ExponentialBackOff
+}
+
+func (p *poller) run(ctx context.Context, publish func(*snapshot.Snapshot)) {
+	hints := make(chan struct{}, 1)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() {
+		p.watch(ctx, func() {
+			select {
+			case hints <- struct{}{}:
+			default: // one is waiting already
+			}
+		})
+	})
+	p.wait = newBackOff()
+	timer := time.NewTimer(listenFirst)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-hints:
+			if !sleep(ctx, max(hintGap, restFactor*p.took)-time.Since(p.ended)) {
+				return
+			}
+		}
+		timer.Reset(p.once(ctx, publish))
+	}
+}
+
+// once reads and publishes, and returns the pause before the next reading.
+func (p *poller) once(ctx context.Context, publish func(*snapshot.Snapshot)) time.Duration {
+	began := time.Now()
+	s, err := p.read(ctx)
+	p.ended = time.Now()
+	p.took = p.ended.Sub(began)
+	if ctx.Err() != nil {
+		return 0
+	}
+	if err != nil {
+		return p.failed(err)
+	}
+	p.recovered()
+	if p.last == nil || !reflect.DeepEqual(p.last, s) {
+		p.last, p.changed = s, time.Now()
+		publish(s)
+	}
+	return pollInterval(s, p.every, p.took, time.Since(p.changed))
+}
+
+func (p *poller) failed(err error) time.Duration {
+	if p.failing.IsZero() {
+		p.failing = time.Now()
+		p.logged = make(map[string]bool)
+	}
+	if text := err.Error(); !p.logged[text] && len(p.logged) < knownErrors {
+		p.logged[text] = true
+		p.log.Error("the swarm cannot be read; what was read last stays in effect", "error", text)
+	}
+	return p.wait.NextBackOff()
+}
+
+func (p *poller) recovered() {
+	if p.failing.IsZero() {
+		return
+	}
+	p.log.Info("the swarm can be read again", "after", time.Since(p.failing).Round(time.Millisecond))
+	p.failing, p.logged = time.Time{}, nil
+	p.wait.Reset()
+}

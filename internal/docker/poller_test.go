@@ -1,0 +1,230 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+func oneService(update snapshot.UpdateState, tasks ...snapshot.Task) *snapshot.Snapshot {
+	return &snapshot.Snapshot{
+		Services: []snapshot.Service{{ID: "app", Update: update, Spec: snapshot.ServiceSpec{Replicas: ptr(uint64(1))}}},
+		Tasks:    tasks,
+	}
+}
+
+func TestASwarmIsReadOftenWhileItIsOnItsWay(t *testing.T) {
+	const every = 3 * time.Second
+	running := taskAt("now", 1, 1, snapshot.TaskRunning, snapshot.TaskRunning)
+	for name, c := range map[string]struct {
+		s    *snapshot.Snapshot
+		want time.Duration
+	}{
+		"all is where it should be":    {oneService(snapshot.UpdateCompleted, running), every},
+		"a service is updating":        {oneService(snapshot.UpdateUpdating, running), unsettledInterval},
+		"an update is rolled back":     {oneService(snapshot.UpdateRollbackStarted, running), unsettledInterval},
+		"an update is paused":          {oneService(snapshot.UpdatePaused, running), every},
+		"a task is missing":            {oneService(snapshot.UpdateNone), unsettledInterval},
+		"a task is pending":            {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskPending, snapshot.TaskRunning)), unsettledInterval},
+		"a task crashed":               {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskFailed, snapshot.TaskRunning)), unsettledInterval},
+		"a task is to stop":            {oneService(snapshot.UpdateNone, running, taskAt("old", 1, 2, snapshot.TaskRunning, snapshot.TaskShutdown)), unsettledInterval},
+		"an old failure is remembered": {oneService(snapshot.UpdateNone, running, taskAt("old", 1, 2, snapshot.TaskFailed, snapshot.TaskShutdown)), every},
+		"there is nothing":             {&snapshot.Snapshot{}, every},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pollInterval(c.s, every, 0, 0); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatCannotSettleIsNotReadOftenForEver(t *testing.T) {
+	stuck := oneService(snapshot.UpdateNone)
+	if got := pollInterval(stuck, time.Minute, 0, patience); got != time.Minute {
+		t.Errorf("still read every %s", got)
+	}
+}
+
+func TestALargeSwarmIsReadLessOften(t *testing.T) {
+	if got := pollInterval(oneService(snapshot.UpdateUpdating), 3*time.Second, time.Second, 0); got != restFactor*time.Second {
+		t.Errorf("read again after %s", got)
+	}
+}
+
+// world is what a poller under test reads, and what it made of it.
+type world struct {
+	hint func()
+
+	mu        sync.Mutex
+	now       *snapshot.Snapshot
+	err       error
+	reads     []time.Duration // since the begin
+	published []*snapshot.Snapshot
+	log       strings.Builder
+}
+
+// become changes what the next reading finds.
+func (w *world) become(now *snapshot.Snapshot, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now, w.err = now, err
+}
+
+func (w *world) read(began time.Time) (*snapshot.Snapshot, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads = append(w.reads, time.Since(began))
+	if w.err != nil {
+		return nil, w.err
+	}
+	reading := *w.now
+	return &reading, nil
+}
+
+func (w *world) publish(s *snapshot.Snapshot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.published = append(w.published, s)
+}
+
+// made returns when w was read so far, and what of it was published.
+func (w *world) made() (reads []time.Duration, published []*snapshot.Snapshot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.reads), slices.Clone(w.published)
+}
+
+// readsIn counts the readings while d passes.
+func (w *world) readsIn(d time.Duration) int {
+	before, _ := w.made()
+	pass(d)
+	after, _ := w.made()
+	return len(after) - len(before)
+}
+
+// Write makes w the log.
+func (w *world) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
+}
+
+// watchWorld polls w in its own time until story is told.
+func watchWorld(t *testing.T, w *world, story func()) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		p := poller{
+			every: 3 * time.Second,
+			log:   slog.New(slog.NewTextHandler(w, nil)),
+			read:  func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
+			watch: func(ctx context.Context, hint func()) {
+				w.hint = hint
+				hint()
+				<-ctx.Done()
+			},
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			p.run(ctx, w.publish)
+		}()
+		synctest.Wait()
+		story()
+		cancel()
+		<-ended
+	})
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestOnlyChangesArePublished(t *testing.T) {
+	w := &world{now: &snapshot.Snapshot{}}
+	watchWorld(t, w, func() {
+		pass(time.Minute)
+		if reads, published := w.made(); len(reads) < 20 || len(published) != 1 {
+			t.Errorf("%d readings of the same made %d publications", len(reads), len(published))
+		}
+		w.become(&snapshot.Snapshot{Nodes: []snapshot.Node{{ID: "new"}}}, nil)
+		pass(3 * time.Second)
+		if _, published := w.made(); len(published) != 2 || len(published[1].Nodes) != 1 {
+			t.Errorf("the change was not published: %v", published)
+		}
+	})
+}
+
+func TestAnEventIsReadAtOnceAndManyTogether(t *testing.T) {
+	w := &world{now: &snapshot.Snapshot{}}
+	watchWorld(t, w, func() {
+		pass(time.Second)
+		before, _ := w.made()
+		for range 1000 {
+			w.hint()
+			pass(100 * time.Microsecond)
+		}
+		pass(hintGap)
+		after, _ := w.made()
+		fresh := after[len(before):]
+		if len(fresh) < 2 || len(fresh) > 4 {
+			t.Errorf("1000 events in a tenth of a second made %d readings", len(fresh))
+		}
+		if len(fresh) > 0 && fresh[0] != time.Second {
+			t.Errorf("the first event at 1s was read at %s", fresh[0])
+		}
+	})
+}
+
+func TestAStuckTaskIsReadSlowlyUntilSomethingChanges(t *testing.T) {
+	w := &world{now: oneService(snapshot.UpdateNone)}
+	watchWorld(t, w, func() {
+		if n := w.readsIn(20 * time.Second); n < 70 {
+			t.Errorf("a service on its way was read %d times in 20s", n)
+		}
+		pass(patience)
+		if n := w.readsIn(30 * time.Second); n > 11 {
+			t.Errorf("a stuck service was read %d times in 30s", n)
+		}
+		w.become(oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskPreparing, snapshot.TaskRunning)), nil)
+		pass(3 * time.Second)
+		if n := w.readsIn(5 * time.Second); n < 15 {
+			t.Errorf("a service that moves again was read %d times in 5s", n)
+		}
+	})
+}
+
+func TestFailedReadingsPublishNothingAndAreLoggedOnce(t *testing.T) {
+	w := &world{now: &snapshot.Snapshot{}}
+	watchWorld(t, w, func() {
+		pass(time.Second)
+		w.become(nil, errors.New("no quorum"))
+		failures := w.readsIn(time.Minute)
+		w.become(nil, errors.New("no engine"))
+		failures += w.readsIn(time.Minute)
+		w.become(&snapshot.Snapshot{}, nil)
+		pass(2 * retryMost)
+		if _, published := w.made(); len(published) != 1 {
+			t.Errorf("%d publications", len(published))
+		}
+		if failures < 8 || failures > 60 {
+			t.Errorf("%d readings in two minutes without success", failures)
+		}
+		for _, words := range []string{"no quorum", "no engine", "can be read again"} {
+			if n := strings.Count(w.log.String(), words); n != 1 {
+				t.Errorf("%q was logged %d times:\n%s", words, n, w.log.String())
+			}
+		}
+	})
+}

@@ -1,0 +1,247 @@
+package docker
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/swarm"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// The wire types name what is read of each object. They keep addresses as
+// text, because moby's own types refuse a whole object, and with it its whole
+// list, for one address that they do not like, even where nobody asks for it.
+
+type wireService struct {
+	ID string
+	swarm.Meta
+	Spec     wireServiceSpec
+	Endpoint struct {
+		Ports      []swarm.PortConfig
+		VirtualIPs []struct{ NetworkID, Addr string }
+	}
+	UpdateStatus swarm.UpdateStatus
+}
+
+func (w *wireService) service(r *reading) snapshot.Service {
+	s := snapshot.Service{
+		ID:        w.ID,
+		Version:   w.Version.Index,
+		CreatedAt: w.CreatedAt,
+		Spec:      fromSwarm(w.Spec.plain()),
+		Update:    snapshot.UpdateState(w.UpdateStatus.State),
+	}
+	for _, p := range w.Endpoint.Ports {
+		if port := portFromSwarm(p); port.Mode == snapshot.PublishIngress {
+			s.Ports = append(s.Ports, port)
+		}
+	}
+	for _, v := range w.Endpoint.VirtualIPs {
+		if v.Addr == "" { // not allocated yet, or of a network without addresses
+			continue
+		}
+		addr, err := parsePrefix(v.Addr)
+		if err != nil {
+			r.fault(fault{"service", w.ID, fmt.Sprintf("its virtual IP: %v", err)})
+			continue
+		}
+		s.VirtualIPs = append(s.VirtualIPs, snapshot.VirtualIP{NetworkID: v.NetworkID, Addr: addr})
+	}
+	return s
+}
+
+// wireServiceSpec is swarm.ServiceSpec without the one field in it that can
+// fail to decode: the name servers of its containers.
+type wireServiceSpec struct {
+	swarm.ServiceSpec
+	TaskTemplate struct {
+		swarm.TaskSpec
+		ContainerSpec *struct {
+			swarm.ContainerSpec
+			DNSConfig ignored
+		}
+	}
+}
+
+func (w *wireServiceSpec) plain() swarm.ServiceSpec {
+	spec := w.ServiceSpec
+	spec.TaskTemplate = w.TaskTemplate.TaskSpec
+	if c := w.TaskTemplate.ContainerSpec; c != nil {
+		spec.TaskTemplate.ContainerSpec = &c.ContainerSpec
+	}
+	return spec
+}
+
+type ignored struct{}
+
+func (*ignored) UnmarshalJSON([]byte) error { return nil }
+
+type wireTask struct {
+	ID string
+	swarm.Meta
+	ServiceID           string
+	NodeID              string
+	Slot                int
+	Status              swarm.TaskStatus
+	DesiredState        string
+	NetworksAttachments []struct {
+		Network   struct{ ID string }
+		Addresses []string
+	}
+}
+
+func (w *wireTask) task(r *reading) snapshot.Task {
+	t := snapshot.Task{
+		ID:        w.ID,
+		ServiceID: w.ServiceID,
+		NodeID:    w.NodeID,
+		Slot:      w.Slot,
+		CreatedAt: w.CreatedAt,
+		State:     snapshot.ParseTaskState(string(w.Status.State)),
+		Desired:   snapshot.ParseTaskState(w.DesiredState),
+		Message:   w.Status.Message,
+		Err:       w.Status.Err,
+	}
+	if w.Status.ContainerStatus != nil {
+		t.ContainerID = w.Status.ContainerStatus.ContainerID
+	}
+	for _, p := range w.Status.PortStatus.Ports {
+		// The engine names a port once for IPv4 and once for IPv6.
+		if port := portFromSwarm(p); !slices.Contains(t.Ports, port) {
+			t.Ports = append(t.Ports, port)
+		}
+	}
+	for _, a := range w.NetworksAttachments {
+		attachment := snapshot.Attachment{NetworkID: a.Network.ID}
+		for _, text := range a.Addresses {
+			prefix, err := parsePrefix(text)
+			if err != nil {
+				r.fault(fault{"task", w.ID, fmt.Sprintf("its address: %v", err)})
+				continue
+			}
+			attachment.Addrs = append(attachment.Addrs, prefix.Addr())
+		}
+		if len(attachment.Addrs) > 0 {
+			t.Attachments = append(t.Attachments, attachment)
+		}
+	}
+	return t
+}
+
+type wireNode struct {
+	ID            string
+	Spec          swarm.NodeSpec
+	Description   struct{ Hostname string }
+	Status        swarm.NodeStatus
+	ManagerStatus swarm.ManagerStatus
+}
+
+func (w *wireNode) node() snapshot.Node {
+	return snapshot.Node{
+		ID:       w.ID,
+		Hostname: w.Description.Hostname,
+		Addr:     nodeAddr(w.Status.Addr, w.ManagerStatus.Addr),
+		Ready:    w.Status.State == swarm.NodeStateReady,
+		Manager:  w.Spec.Role == swarm.NodeRoleManager,
+		Labels:   orNil(w.Spec.Labels),
+	}
+}
+
+// nodeAddr chooses where a node is reached. The manager that answers knows its
+// own node by 0.0.0.0 or a loopback address, but its peers know it by the
+// address that it is a manager under. A loopback address is taken only if
+// there is no other: of a Swarm of one node that was made so.
+func nodeAddr(status, manager string) netip.Addr {
+	byPeers := hostOf(manager)
+	byStatus := hostOf(status)
+	switch {
+	case byStatus.IsValid() && !byStatus.IsLoopback():
+		return byStatus
+	case byPeers.IsValid():
+		return byPeers
+	default:
+		return byStatus
+	}
+}
+
+// hostOf parses an address with or without a port. It returns the zero Addr
+// for what is no address, or stands for any.
+func hostOf(text string) netip.Addr {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return netip.Addr{}
+		}
+		addr = withPort.Addr()
+	}
+	if addr.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return addr.Unmap()
+}
+
+type wireNetwork struct {
+	ID      string
+	Name    string
+	Driver  string
+	Ingress bool
+	Labels  map[string]string
+}
+
+func (w *wireNetwork) network() snapshot.Network {
+	return snapshot.Network{ID: w.ID, Name: w.Name, Driver: w.Driver, Ingress: w.Ingress, Labels: orNil(w.Labels)}
+}
+
+// wireObject is a secret or a config. A config's list carries the data too,
+// which is skipped here.
+type wireObject struct {
+	ID string
+	swarm.Meta
+	Spec swarm.Annotations
+}
+
+func (w *wireObject) object() snapshot.Object {
+	return snapshot.Object{ID: w.ID, Name: w.Spec.Name, CreatedAt: w.CreatedAt, Labels: orNil(w.Spec.Labels)}
+}
+
+// parsePrefix parses an address with or without a mask.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
+}
+
+func portFromSwarm(p swarm.PortConfig) snapshot.Port {
+	port := snapshot.Port{
+		Protocol:  string(p.Protocol),
+		Target:    uint16(p.TargetPort), // Swarm refuses larger ones
+		Published: uint16(p.PublishedPort),
+		Mode:      snapshot.PublishMode(p.PublishMode),
+	}
+	if port.Protocol == "" {
+		port.Protocol = string(network.TCP)
+	}
+	if port.Mode == "" {
+		port.Mode = snapshot.PublishIngress
+	}
+	return port
+}
+
+// orNil makes an empty map and none the same, as a snapshot has them.
+func orNil(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}
