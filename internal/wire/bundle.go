@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/render"
+)
+
+// BundleMessage is a bundle as it travels. It shares the files' bytes with the
+// bundle; neither may be changed afterwards.
+func BundleMessage(b *render.Bundle) *interlockv1.Bundle {
+	message := &interlockv1.Bundle{
+		Files: make([]*interlockv1.File, 0, len(b.Files)), Token: b.Token, Version: b.Version(),
+	}
+	for _, f := range b.Files {
+		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data})
+	}
+	return message
+}
+
+// Bundle reads a bundle. It fails, saying what is wrong with which file, unless
+// the bundle keeps all that render.Bundle promises and, where the message names
+// a version, is the one that was meant. It shares the files' bytes with the message.
+func Bundle(message *interlockv1.Bundle) (render.Bundle, error) {
+	if len(message.GetFiles()) == 0 {
+		return render.Bundle{}, errors.New("there is no bundle in the message, or it has no files")
+	}
+	b := render.Bundle{Token: message.GetToken()}
+	for _, m := range message.GetFiles() {
+		file, err := readFile(m)
+		if err != nil {
+			return render.Bundle{}, fmt.Errorf("file %q: %w", m.GetPath(), err)
+		}
+		b.Files = append(b.Files, file)
+	}
+	if err := ascending("file", b.Files, func(f render.File) string { return f.Path }); err != nil {
+		return render.Bundle{}, err
+	}
+	if said := message.GetVersion(); said != "" && said != b.Version() {
+		return render.Bundle{}, fmt.Errorf("the files have version %s, but the message says %s", b.Version(), said)
+	}
+	return b, nil
+}
+
+func readFile(message *interlockv1.File) (render.File, error) {
+	name, mode := message.GetPath(), fs.FileMode(message.GetMode())
+	switch {
+	case !path.IsAbs(name) || path.Clean(name) != name || name == "/" || strings.ContainsRune(name, 0):
+		return render.File{}, errors.New("the path must be absolute and without detours")
+	case mode&^fs.ModePerm != 0:
+		return render.File{}, fmt.Errorf("mode %#o is more than permissions", message.GetMode())
+	}
+	return render.File{Path: name, Mode: mode, Data: message.GetData()}, nil
+}
