@@ -1,0 +1,273 @@
+// Package delivery brings bundles to the proxies: it dials the agent beside each
+// proxy, hands it the newest bundle of its cluster until the agent takes or
+// refuses it, follows what every proxy serves, and renews the proxies' identities
+// over the open connections.
+//
+// It does not know what a bundle contains or how it came about, does not look for
+// proxies and does not decide what a refusal means for anybody else.
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/wire"
+)
+
+// Proxy is where one proxy's agent listens.
+type Proxy struct {
+	Task string
+	Node string
+	Addr netip.AddrPort
+}
+
+// Bundle is what the proxies of a cluster shall serve. Nobody may change it once
+// it has been handed to Deliver.
+type Bundle struct {
+	render.Bundle
+	Generation   uint64 // of the table that it was rendered from
+	TableVersion string
+}
+
+// Status is what is known about one proxy.
+type Status struct {
+	Cluster string
+	Proxy
+	Connected bool
+	// BundleVersion and TableVersion are what the proxy serves, as far as it has
+	// told; empty: nothing yet. They stay when the connection is lost.
+	BundleVersion string
+	TableVersion  string
+	// RefusedVersion is the bundle that the proxy refused last, and Refusal why;
+	// both are empty when it took the last one.
+	RefusedVersion string
+	Refusal        string
+	// LastError is what went wrong last between here and the proxy; empty when
+	// nothing has since the last success.
+	LastError string
+}
+
+// Options are what the deliverer needs from others. All are required.
+type Options struct {
+	// TLS is how to dial the proxies of a cluster.
+	TLS func(cluster string) *tls.Config
+	// Sign certifies a proxy's new key. Request (PKCS #10) and certificate are DER.
+	Sign func(cluster string, request []byte) (certificate []byte, err error)
+	// RenewAt is when a certificate with that validity should be renewed.
+	RenewAt func(notBefore, notAfter time.Time) time.Time
+	Logger  *slog.Logger
+}
+
+// Deliverer keeps one connection to each proxy. It is safe for concurrent use.
+type Deliverer struct {
+	options Options
+	changed chan struct{} // holds a token when Deliver has news for Run
+
+	delivering sync.Mutex // held by Deliver, and before mu
+
+	mu       sync.Mutex
+	clusters map[string]*cluster
+	statuses map[target]Status
+	outdated chan struct{} // closed when statuses change
+}
+
+// cluster is what Deliver was told last about a service cluster.
+type cluster struct {
+	proxies []Proxy
+	wanted  *wanted // nil: nothing yet
+}
+
+// wanted is a bundle ready to be sent. All proxies of a cluster share it.
+type wanted struct {
+	source  *Bundle
+	version string
+	request *interlockv1.ApplyBundleRequest
+}
+
+// target is one proxy of one cluster. One that moves is another target.
+type target struct {
+	cluster string
+	Proxy
+}
+
+// New makes a deliverer that knows no proxy yet.
+func New(o Options) *Deliverer {
+	return &Deliverer{
+		options:  o,
+		changed:  make(chan struct{}, 1),
+		clusters: make(map[string]*cluster),
+		statuses: make(map[target]Status),
+		outdated: make(chan struct{}),
+	}
+}
+
+// Deliver says which proxies a cluster has and what they shall serve; nil: it is
+// not known yet, and the proxies are only watched. It returns at once. Proxies
+// that are no longer listed are hung up on.
+func (d *Deliverer) Deliver(name string, proxies []Proxy, b *Bundle) {
+	d.delivering.Lock()
+	defer d.delivering.Unlock()
+	w := d.prepare(name, b)
+	d.mu.Lock()
+	if len(proxies) == 0 && b == nil {
+		delete(d.clusters, name)
+	} else {
+		d.clusters[name] = &cluster{proxies: slices.Clone(proxies), wanted: w}
+	}
+	d.mu.Unlock()
+	signal(d.changed)
+}
+
+// prepare makes a bundle ready to be sent, unless it is already. It hashes all
+// of it, which takes a while: mu is not held meanwhile.
+func (d *Deliverer) prepare(cluster string, b *Bundle) *wanted {
+	if b == nil {
+		return nil
+	}
+	if before := d.wanted(cluster); before != nil && same(before.source, b) {
+		return before
+	}
+	message := wire.BundleMessage(&b.Bundle)
+	return &wanted{source: b, version: message.GetVersion(), request: &interlockv1.ApplyBundleRequest{
+		Bundle: message, Generation: b.Generation, TableVersion: b.TableVersion,
+	}}
+}
+
+// same reports whether two bundles are one: they share the very files. Whoever
+// asks every time anew wraps them anew.
+func same(a, b *Bundle) bool {
+	return len(a.Files) == len(b.Files) && len(a.Files) > 0 && &a.Files[0] == &b.Files[0] &&
+		a.Token == b.Token && a.Generation == b.Generation && a.TableVersion == b.TableVersion
+}
+
+// Run delivers until ctx ends. It returns nil, once every connection is closed.
+func (d *Deliverer) Run(ctx context.Context) error {
+	couriers := make(map[target]*courier)
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.changed:
+			d.assign(ctx, couriers, &running)
+		}
+	}
+}
+
+// assign gives every proxy a courier, sends away those whose proxy is no longer
+// listed and tells the others to look at what is wanted.
+func (d *Deliverer) assign(ctx context.Context, couriers map[target]*courier, running *sync.WaitGroup) {
+	listed := d.targets()
+	d.list(listed)
+	for t, c := range couriers {
+		if !listed[t] {
+			c.hangUp()
+			delete(couriers, t)
+		}
+	}
+	for t := range listed {
+		c, known := couriers[t]
+		if !known {
+			c = newCourier(ctx, d, t)
+			couriers[t] = c
+			running.Go(c.run)
+		}
+		signal(c.news)
+	}
+}
+
+func (d *Deliverer) targets() map[target]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	listed := make(map[target]bool)
+	for name, c := range d.clusters {
+		for _, p := range c.proxies {
+			listed[target{name, p}] = true
+		}
+	}
+	return listed
+}
+
+func (d *Deliverer) wanted(cluster string) *wanted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.clusters[cluster]; c != nil {
+		return c.wanted
+	}
+	return nil
+}
+
+// Statuses says what is known about every listed proxy, sorted by cluster, node
+// and task. The channel is closed when that is out of date.
+func (d *Deliverer) Statuses() ([]Status, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := make([]Status, 0, len(d.statuses))
+	for _, s := range d.statuses {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b Status) int {
+		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.Node, b.Node),
+			strings.Compare(a.Task, b.Task), a.Addr.Compare(b.Addr))
+	})
+	return list, d.outdated
+}
+
+// note changes what is known about a proxy, unless it is no longer listed.
+func (d *Deliverer) note(t target, change func(*Status)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, listed := d.statuses[t]
+	after := before
+	change(&after)
+	if listed && after != before {
+		d.statuses[t] = after
+		d.announce()
+	}
+}
+
+// list makes the statuses those of the listed proxies.
+func (d *Deliverer) list(listed map[target]bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before := len(d.statuses)
+	for t := range d.statuses {
+		if !listed[t] {
+			delete(d.statuses, t)
+		}
+	}
+	changed := len(d.statuses) != before
+	for t := range listed {
+		if _, known := d.statuses[t]; !known {
+			d.statuses[t] = Status{Cluster: t.cluster, Proxy: t.Proxy}
+			changed = true
+		}
+	}
+	if changed {
+		d.announce()
+	}
+}
+
+// announce must be called with mu held.
+func (d *Deliverer) announce() {
+	close(d.outdated)
+	d.outdated = make(chan struct{})
+}
+
+// signal leaves a token in a channel that holds one.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
