@@ -1,0 +1,44 @@
+package extension
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+
+	"github.com/interlock-lb/interlock/internal/render"
+)
+
+// cachingRenderer remembers the last outcome, so that a core that comes back and
+// asks for the same table has its bundle at once. It is not for concurrent use.
+type cachingRenderer struct {
+	renderer Renderer
+	log      *slog.Logger
+
+	version    string // of the table that was rendered; empty: none yet
+	parameters render.Parameters
+	bundle     render.Bundle
+	err        error
+}
+
+func (c *cachingRenderer) render(p render.Publication) (render.Bundle, error) {
+	if c.version == "" || c.version != p.Version || !reflect.DeepEqual(c.parameters, p.Parameters) {
+		c.bundle, c.err = c.renderSafely(p)
+		c.version, c.parameters = p.Version, p.Parameters
+	}
+	return c.bundle, c.err
+}
+
+// renderSafely turns a panic into an error. A renderer keeps nothing between two
+// calls, so nothing can have been left half done; a process that died instead
+// would meet the same table when it comes back, and die again, and nobody would
+// learn which table it was.
+func (c *cachingRenderer) renderSafely(p render.Publication) (b render.Bundle, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.log.Error("the renderer panicked", "table", p.Version, "panic", fault, "stack", string(debug.Stack()))
+			b, err = render.Bundle{}, fmt.Errorf("the renderer panicked: %v (the extension's log has the place)", fault)
+		}
+	}()
+	return c.renderer.Render(p.Table, p.Parameters)
+}
