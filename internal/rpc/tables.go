@@ -1,0 +1,137 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/wire"
+)
+
+// Tables are the core's, as its extensions see them.
+type Tables interface {
+	// Publication is what a cluster's extension should render now, its table nil
+	// as long as there is none, and a channel that is closed when it is out of date.
+	Publication(cluster string) (render.Publication, <-chan struct{})
+	// PutBundle takes what an extension rendered.
+	PutBundle(cluster string, generation uint64, tableVersion string, b render.Bundle)
+	// PutFailure takes an extension's word that it could not render a table.
+	PutFailure(cluster string, generation uint64, tableVersion, reason string)
+}
+
+// TableServerOptions are the parts of a table server. All are required.
+type TableServerOptions struct {
+	Tables   Tables
+	Identity *pki.Identity
+	// Sign certifies an extension's new key. Request (PKCS #10) and certificate are DER.
+	Sign   func(name pki.Name, request []byte) (certificate []byte, err error)
+	Logger *slog.Logger
+}
+
+// TableServer is the core's port, for its extensions.
+type TableServer struct{ options TableServerOptions }
+
+// NewTableServer makes a server.
+func NewTableServer(o TableServerOptions) *TableServer { return &TableServer{options: o} }
+
+// Serve serves until ctx ends and then returns nil within 5 s. It closes the listener.
+func (s *TableServer) Serve(ctx context.Context, listener net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	config := s.options.Identity.ServerConfig(pki.RoleExtension)
+	config.NextProtos = []string{protocolGRPC}
+	queue := newQueue(listener.Addr())
+	server := newGRPCServer(pki.RoleExtension)
+	interlockv1.RegisterTableServiceServer(server, &tableService{TableServerOptions: s.options, ended: ctx.Done()})
+	group.Go(func() error { return newGate(listener, config, s.options.Logger, onlyGRPC(queue)).run(ctx) })
+	group.Go(func() error { return serveGRPC(ctx, server, queue) })
+	return group.Wait()
+}
+
+type tableService struct {
+	interlockv1.UnimplementedTableServiceServer
+	TableServerOptions
+	ended <-chan struct{} // closed when the server is to stop
+}
+
+func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse]) error {
+	name, err := caller(stream.Context())
+	if err != nil {
+		return err
+	}
+	log := s.Logger.With("extension", name)
+	log.Info("extension connected")
+	defer log.Info("extension disconnected")
+	var sent uint64
+	for {
+		publication, outdated := s.Tables.Publication(name.Cluster)
+		if publication.Table != nil && publication.Generation != sent {
+			if err := send(stream, publication); err != nil {
+				return err
+			}
+			sent = publication.Generation
+		}
+		select {
+		case <-outdated:
+		case <-stream.Context().Done():
+			return status.FromContextError(stream.Context().Err()).Err()
+		case <-s.ended:
+			return stopping()
+		}
+	}
+}
+
+func send(stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse], p render.Publication) error {
+	parameters, err := wire.ParametersMessage(p.Parameters)
+	if err != nil {
+		return status.Errorf(codes.Internal, "the parameters cannot be sent: %v", err)
+	}
+	return stream.Send(&interlockv1.WatchTablesResponse{
+		Generation: p.Generation, Version: p.Version, Table: wire.TableMessage(p.Table), Parameters: parameters,
+	})
+}
+
+func (s *tableService) PutBundle(ctx context.Context, request *interlockv1.PutBundleRequest) (*interlockv1.PutBundleResponse, error) {
+	name, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if request.GetTableVersion() == "" {
+		return nil, invalid(errors.New("the request does not say which table was rendered"))
+	}
+	switch result := request.GetResult().(type) {
+	case *interlockv1.PutBundleRequest_Bundle:
+		bundle, err := wire.Bundle(result.Bundle)
+		if err != nil {
+			return nil, invalid(fmt.Errorf("the bundle: %w", err))
+		}
+		s.Tables.PutBundle(name.Cluster, request.GetGeneration(), request.GetTableVersion(), bundle)
+	case *interlockv1.PutBundleRequest_Failure:
+		s.Tables.PutFailure(name.Cluster, request.GetGeneration(), request.GetTableVersion(), wire.Reason(result.Failure))
+	default:
+		return nil, invalid(errors.New("the request has neither a bundle nor a failure"))
+	}
+	return &interlockv1.PutBundleResponse{}, nil
+}
+
+func (s *tableService) RenewIdentity(ctx context.Context, request *interlockv1.RenewIdentityRequest) (*interlockv1.RenewIdentityResponse, error) {
+	name, err := caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := s.Sign(name, request.GetCertificateRequest())
+	if err != nil {
+		return nil, status.Error(codes.FailedPrecondition, wire.Reason(err.Error()))
+	}
+	s.Logger.Info("identity renewed", "name", name)
+	return &interlockv1.RenewIdentityResponse{Certificate: certificate}, nil
+}
