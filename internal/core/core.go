@@ -1,0 +1,239 @@
+// Package core is Interlock's control loop: it takes readings of Swarm, turns
+// them into tables, keeps the extension and proxy services as configured, and
+// hands the bundles that extensions render to whoever delivers them.
+//
+// The loop (Core.Run) decides when; the reconciler decides what, is
+// synchronous and knows nothing of time. Neither speaks to Docker or to the
+// network: that is behind Source, Applier and Deliverer.
+package core
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/interlock-lb/interlock/internal/delivery"
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// Source reads Swarm.
+type Source interface {
+	// Run publishes every complete reading that differs from the one before,
+	// until ctx ends. It never publishes a part of one.
+	Run(ctx context.Context, publish func(*snapshot.Snapshot)) error
+}
+
+// Applier changes Swarm. Every method fails with plan.ErrOutdated when somebody
+// else was first.
+type Applier interface {
+	CreateService(ctx context.Context, spec snapshot.ServiceSpec) (id string, err error)
+	// UpdateService applies to the service at version only.
+	UpdateService(ctx context.Context, id string, version uint64, spec snapshot.ServiceSpec) error
+	CreateSecret(ctx context.Context, name string, labels map[string]string, data []byte) (id string, err error)
+}
+
+// Deliverer brings bundles to proxies.
+type Deliverer interface {
+	// Deliver replaces what is wanted of a cluster and returns at once. The
+	// bundle is nil as long as there is none.
+	Deliver(cluster string, proxies []delivery.Proxy, bundle *delivery.Bundle)
+	// Statuses are sorted; the channel is closed when they are out of date.
+	Statuses() ([]delivery.Status, <-chan struct{})
+}
+
+// Issuer makes the identities that extensions and proxies are known by.
+type Issuer interface {
+	Issue(name pki.Name, now time.Time, lifetime time.Duration) (identity []byte, err error)
+	// Fingerprint tells one authority from another.
+	Fingerprint() string
+}
+
+// Options are what a core needs.
+type Options struct {
+	Settings  *settings.Settings
+	Source    Source
+	Applier   Applier
+	Deliverer Deliverer
+	Issuer    Issuer
+	// Container is the ID of the container that the core runs in; empty outside.
+	Container string
+	Logger    *slog.Logger
+}
+
+// Triggers that come within quiet of one another cause one pass, but none
+// waits longer than quietLimit.
+const (
+	quiet      = 10 * time.Millisecond
+	quietLimit = 100 * time.Millisecond
+)
+
+// Core is the control loop.
+type Core struct {
+	opts    Options
+	tables  *Tables
+	journal *journal
+	recon   reconciler
+
+	mu     sync.Mutex
+	latest *snapshot.Snapshot // newest reading not yet believed or reconciled
+	wake   chan struct{}
+}
+
+// New prepares a core; Run starts it.
+func New(opts Options) *Core {
+	c := &Core{opts: opts, wake: make(chan struct{}, 1), journal: &journal{log: opts.Logger}}
+	c.tables = newTables(c.trigger)
+	c.recon = reconciler{
+		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
+		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time),
+	}
+	return c
+}
+
+// Tables is what extensions get and give.
+func (c *Core) Tables() *Tables { return c.tables }
+
+// Problems returns what is wrong and has been for a moment, sorted.
+func (c *Core) Problems() []problem.Problem { return c.journal.current() }
+
+// Run reconciles until ctx ends.
+func (c *Core) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return c.opts.Source.Run(ctx, c.read) })
+	group.Go(func() error { return c.watchDeliveries(ctx) })
+	group.Go(func() error { return c.loop(ctx) })
+	return group.Wait()
+}
+
+func (c *Core) read(snap *snapshot.Snapshot) {
+	c.mu.Lock()
+	c.latest = snap
+	c.mu.Unlock()
+	c.trigger()
+}
+
+func (c *Core) trigger() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Core) watchDeliveries(ctx context.Context) error {
+	for {
+		_, outdated := c.opts.Deliverer.Statuses()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-outdated:
+			c.trigger()
+		}
+	}
+}
+
+func (c *Core) loop(ctx context.Context) error {
+	belief := belief{patience: c.opts.Settings.PollInterval + time.Second}
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.wake:
+			if err := settle(ctx, c.wake); err != nil {
+				return nil
+			}
+		case <-retry.C:
+		}
+		c.mu.Lock()
+		latest := c.latest
+		c.mu.Unlock()
+		snap, wait := belief.consider(latest, time.Now())
+		if snap != nil {
+			problems, again := c.recon.pass(ctx, snap, time.Now())
+			wait = sooner(wait, again)
+			wait = sooner(wait, c.journal.record(problems, time.Now()))
+		}
+		if wait > 0 {
+			retry.Reset(wait)
+		}
+	}
+}
+
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || (b > 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// settle waits until no trigger has come for a while, or quietLimit is over.
+func settle(ctx context.Context, wake <-chan struct{}) error {
+	limit := time.NewTimer(quietLimit)
+	defer limit.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-limit.C:
+			return nil
+		case <-wake:
+		case <-time.After(quiet):
+			return nil
+		}
+	}
+}
+
+// belief holds back a reading in which everything has gone: managers that
+// restart have been seen to answer with empty lists.
+type belief struct {
+	patience time.Duration
+	held     *snapshot.Snapshot // the last reading that was believed
+	doubted  time.Time          // when the present doubt began; zero without one
+}
+
+// consider returns the reading to act on, and after how long to ask again; 0
+// for not before the next trigger.
+func (b *belief) consider(latest *snapshot.Snapshot, now time.Time) (*snapshot.Snapshot, time.Duration) {
+	if latest == nil {
+		return nil, 0
+	}
+	if !vanished(b.held, latest) {
+		b.held, b.doubted = latest, time.Time{}
+		return latest, 0
+	}
+	if b.doubted.IsZero() {
+		b.doubted = now
+	}
+	if left := b.patience - now.Sub(b.doubted); left > 0 {
+		return b.held, left
+	}
+	b.held, b.doubted = latest, time.Time{}
+	return latest, 0
+}
+
+func vanished(before, after *snapshot.Snapshot) bool {
+	if before == nil {
+		return false
+	}
+	gone := func(before, after int) bool { return before > 0 && after == 0 }
+	return gone(len(before.Services), len(after.Services)) ||
+		gone(len(before.Tasks), len(after.Tasks)) ||
+		gone(len(before.Nodes), len(after.Nodes))
+}
+
+// bundleOf returns a cluster's bundle in the form in which it is delivered.
+func bundleOf(b *render.Bundle, generation uint64, tableVersion string) *delivery.Bundle {
+	if b == nil {
+		return nil
+	}
+	return &delivery.Bundle{Bundle: *b, Generation: generation, TableVersion: tableVersion}
+}

@@ -1,0 +1,525 @@
+package core_test
+
+import (
+	"context"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/interlock-lb/interlock/internal/core"
+	"github.com/interlock-lb/interlock/internal/delivery"
+	. "github.com/interlock-lb/interlock/internal/fixture"
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// swarm stands in for Swarm at the core's seams: what is applied shows in the
+// next reading.
+type swarm struct {
+	mu       sync.Mutex
+	snap     snapshot.Snapshot
+	readings chan *snapshot.Snapshot
+	refuse   error // what every change is answered with
+	updates  int
+	writes   int
+}
+
+func newSwarm(s *Swarm) *swarm {
+	return &swarm{snap: *s.Snapshot(), readings: make(chan *snapshot.Snapshot, 100)}
+}
+
+func (s *swarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case snap := <-s.readings:
+			publish(snap)
+		}
+	}
+}
+
+// show publishes a reading of what there is.
+func (s *swarm) show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snap := snapshot.Snapshot{
+		Services: slices.Clone(s.snap.Services), Tasks: slices.Clone(s.snap.Tasks), Nodes: slices.Clone(s.snap.Nodes),
+		Networks: slices.Clone(s.snap.Networks), Secrets: slices.Clone(s.snap.Secrets), Configs: slices.Clone(s.snap.Configs),
+	}
+	snap.Sort()
+	s.readings <- &snap
+}
+
+func (s *swarm) change(f func(*snapshot.Snapshot)) {
+	s.mu.Lock()
+	f(&s.snap)
+	s.mu.Unlock()
+	s.show()
+}
+
+func (s *swarm) write() error {
+	s.writes++
+	return s.refuse
+}
+
+func (s *swarm) CreateService(_ context.Context, spec snapshot.ServiceSpec) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return "", err
+	}
+	id := "svc-" + spec.Name
+	s.snap.Services = append(s.snap.Services, snapshot.Service{ID: id, Version: 1, Spec: spec})
+	return id, nil
+}
+
+func (s *swarm) UpdateService(_ context.Context, id string, version uint64, spec snapshot.ServiceSpec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return err
+	}
+	service := s.service(id)
+	if service.Version != version {
+		return plan.ErrOutdated
+	}
+	s.updates++
+	service.Version++
+	service.Spec = spec
+	return nil
+}
+
+func (s *swarm) service(id string) *snapshot.Service {
+	i := slices.IndexFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
+	return &s.snap.Services[i]
+}
+
+func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(s.snap.Secrets, func(o snapshot.Object) bool { return o.Name == name }) {
+		return "", plan.ErrOutdated
+	}
+	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
+	return "secret-" + name, nil
+}
+
+// deliverer remembers what it was last told to deliver.
+type deliverer struct {
+	mu       sync.Mutex
+	proxies  map[string][]delivery.Proxy
+	bundles  map[string]*delivery.Bundle
+	statuses []delivery.Status
+	outdated chan struct{}
+}
+
+func newDeliverer() *deliverer {
+	return &deliverer{proxies: map[string][]delivery.Proxy{}, bundles: map[string]*delivery.Bundle{}, outdated: make(chan struct{})}
+}
+
+func (d *deliverer) Deliver(cluster string, proxies []delivery.Proxy, b *delivery.Bundle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.proxies[cluster], d.bundles[cluster] = proxies, b
+}
+
+func (d *deliverer) Statuses() ([]delivery.Status, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.statuses, d.outdated
+}
+
+func (d *deliverer) report(statuses ...delivery.Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.statuses = statuses
+	close(d.outdated)
+	d.outdated = make(chan struct{})
+}
+
+type issuer struct{}
+
+func (issuer) Issue(name pki.Name, _ time.Time, _ time.Duration) ([]byte, error) {
+	return []byte(name.String()), nil
+}
+func (issuer) Fingerprint() string { return "0123456789abcdef" }
+
+func config() *settings.Settings {
+	return &settings.Settings{
+		ListenAddr: ":8080", PollInterval: 3 * time.Second,
+		Extensions: []settings.Extension{{
+			Name: "default", Image: "interlock-extension:1", ServiceName: "interlock-ext",
+			ProxyImage: "interlock-proxy:1", ProxyServiceName: "interlock-proxy", ProxyConfigPath: "/etc/nginx/nginx.conf", ProxyReplicas: 1,
+			PublishMode: snapshot.PublishHost, PublishedPort: 80, TargetPort: 80, PublishedSSLPort: 443, TargetSSLPort: 443,
+		}},
+	}
+}
+
+// cluster is a Swarm whose first service is the core itself.
+func cluster() *Swarm {
+	return NewSwarm(3).Service("interlock", nil).Task("interlock", 1, 1, HostPort(8080, 32768))
+}
+
+type running struct {
+	*core.Core
+	swarm     *swarm
+	deliverer *deliverer
+}
+
+// run starts a core over s in a bubble of its own time and calls f once it has
+// settled.
+func run(t *testing.T, s *Swarm, cfg *settings.Settings, f func(running)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := running{swarm: newSwarm(s), deliverer: newDeliverer()}
+		r.Core = core.New(core.Options{
+			Settings: cfg, Source: r.swarm, Applier: r.swarm, Deliverer: r.deliverer, Issuer: issuer{},
+			Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		r.settle()
+		f(r)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+// settle shows Swarm's state until the core no longer changes it.
+func (r running) settle() {
+	for range 3 {
+		r.swarm.show()
+		r.wait(time.Second)
+	}
+}
+
+// wait lets d pass, and whatever follows from it happen.
+func (r running) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r running) spec(t *testing.T, name string) snapshot.ServiceSpec {
+	t.Helper()
+	r.swarm.mu.Lock()
+	defer r.swarm.mu.Unlock()
+	for _, s := range r.swarm.snap.Services {
+		if s.Spec.Name == name {
+			return s.Spec
+		}
+	}
+	t.Fatalf("there is no service %s; problems: %v", name, r.Problems())
+	return snapshot.ServiceSpec{}
+}
+
+func (r running) expectProblem(t *testing.T, kind problem.Kind, words string) {
+	t.Helper()
+	for _, p := range r.Problems() {
+		if p.Kind == kind && strings.Contains(p.String(), words) {
+			return
+		}
+	}
+	t.Errorf("no problem of kind %s that says %q; there are: %v", kind, words, r.Problems())
+}
+
+func TestTheConfiguredServicesAreCreatedOnce(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		proxy, extension := r.spec(t, "interlock-proxy"), r.spec(t, "interlock-ext")
+		wantPorts := []snapshot.Port{
+			{Protocol: "tcp", Target: 80, Published: 80, Mode: snapshot.PublishHost},
+			{Protocol: "tcp", Target: 443, Published: 443, Mode: snapshot.PublishHost},
+			{Protocol: "tcp", Target: core.AgentPort, Mode: snapshot.PublishHost},
+		}
+		if diff := cmp.Diff(wantPorts, proxy.Ports); diff != "" {
+			t.Errorf("the proxy's ports (-want +got):\n%s", diff)
+		}
+		if got := extension.Env[core.EnvCore]; got != "10.0.0.1:32768" {
+			t.Errorf("the extension is told that the core is at %q, want 10.0.0.1:32768", got)
+		}
+		if len(proxy.Secrets) != 1 || len(extension.Secrets) != 1 || proxy.Secrets[0].ID == extension.Secrets[0].ID {
+			t.Errorf("want an identity of its own for each; got %v and %v", proxy.Secrets, extension.Secrets)
+		}
+		if r.swarm.updates != 0 || len(r.swarm.snap.Services) != 3 {
+			t.Errorf("%d services and %d updates, want 3 and 0", len(r.swarm.snap.Services), r.swarm.updates)
+		}
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("problems: %v", problems)
+		}
+	})
+}
+
+func TestACoreThatMovesTellsTheExtensionWhereAndLeavesTheProxyAlone(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		before := r.spec(t, "interlock-proxy")
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-interlock" })
+			s.Tasks[i].NodeID = "node-2"
+			s.Tasks[i].Ports = []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: 32999, Mode: snapshot.PublishHost}}
+		})
+		r.settle()
+		if got := r.spec(t, "interlock-ext").Env[core.EnvCore]; got != "10.0.0.2:32999" {
+			t.Errorf("the extension is told %q, want 10.0.0.2:32999", got)
+		}
+		if diff := cmp.Diff(before, r.spec(t, "interlock-proxy")); diff != "" {
+			t.Errorf("the proxy service changed:\n%s", diff)
+		}
+	})
+}
+
+// ownTask changes the core's task and lets the core see it.
+func (r running) ownTask(f func(*snapshot.Task)) {
+	r.swarm.change(func(s *snapshot.Snapshot) {
+		i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-interlock" })
+		f(&s.Tasks[i])
+	})
+	r.settle()
+}
+
+func TestAPortThatSwarmDoesNotShowYetIsWaitedForWithoutAWord(t *testing.T) {
+	starting := NewSwarm(1).Service("interlock", nil, Publishes(8080, snapshot.PublishHost)).Task("interlock", 1, 1)
+	run(t, starting, config(), func(r running) {
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("problems: %v", problems)
+		}
+		r.ownTask(HostPort(8080, 32768))
+		if got := r.spec(t, "interlock-ext").Env[core.EnvCore]; got != "10.0.0.1:32768" {
+			t.Errorf("the extension is told %q", got)
+		}
+		r.ownTask(func(t *snapshot.Task) { t.Ports = nil })
+		if got := r.spec(t, "interlock-ext").Env[core.EnvCore]; got != "10.0.0.1:32768" {
+			t.Errorf("a port that no longer shows made the extension restart with %q", got)
+		}
+	})
+}
+
+func TestACoreThatIsToldToStopLeavesServicesToItsSuccessor(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		r.ownTask(States(snapshot.TaskRunning, snapshot.TaskShutdown))
+		writes := r.swarm.writes
+		r.ownTask(func(t *snapshot.Task) { t.Ports[0].Published = 1 })
+		if r.swarm.writes != writes {
+			t.Error("it still changed Swarm")
+		}
+	})
+}
+
+func TestOfSeveralCoresOnlyTheFirstChangesServices(t *testing.T) {
+	second := NewSwarm(3).Service("interlock", nil).
+		Task("interlock", 0, 2, HostPort(8080, 32768)).Task("interlock", 1, 1, HostPort(8080, 32768))
+	run(t, second, config(), func(r running) {
+		if r.swarm.writes != 0 {
+			t.Errorf("the second core changed Swarm %d times", r.swarm.writes)
+		}
+		if p, _ := r.Tables().Publication(""); p.Table == nil {
+			t.Error("the second core publishes no table")
+		}
+	})
+}
+
+func TestEndpointOverrideWins(t *testing.T) {
+	cfg := config()
+	cfg.EndpointOverride = "core.example.com:9000"
+	run(t, NewSwarm(1).Service("other", nil), cfg, func(r running) {
+		r.wait(10 * time.Second) // in which the core's own task might still show
+		r.settle()
+		if got := r.spec(t, "interlock-ext").Env[core.EnvCore]; got != "core.example.com:9000" {
+			t.Errorf("the extension is told %q", got)
+		}
+	})
+}
+
+func TestACoreThatNobodyCanReachSaysWhatToDo(t *testing.T) {
+	unpublished := NewSwarm(1).Service("interlock", nil).Task("interlock", 1, 1)
+	run(t, unpublished, config(), func(r running) {
+		r.expectProblem(t, problem.NoCoreEndpoint, "docker service update --publish-add mode=host,target=8080 interlock")
+	})
+}
+
+func demo(published uint16) *Swarm {
+	return cluster().
+		Service("demo", map[string]string{"com.docker.lb.hosts": "demo.local", "com.docker.lb.port": "8080"}).
+		Task("demo", 1, 2, HostPort(8080, published)).
+		Service("interlock-proxy", map[string]string{plan.LabelExtension: "default", plan.LabelRole: "proxy"}).
+		Task("interlock-proxy", 1, 3, HostPort(80, 80), HostPort(core.AgentPort, 32770))
+}
+
+func bundle(content string) render.Bundle {
+	return render.Bundle{Token: content, Files: []render.File{{Path: "/etc/nginx/nginx.conf", Data: []byte(content)}}}
+}
+
+func TestWhatAnExtensionRendersGoesToTheProxiesThatSwarmShows(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		p, _ := r.Tables().Publication("")
+		if p.Table == nil || len(p.Table.Hosts) != 1 {
+			t.Fatalf("publication: %+v", p)
+		}
+		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
+		r.wait(3 * time.Second)
+		want := []delivery.Proxy{{Task: "task-interlock-proxy-1", Node: "node-3", Addr: netip.MustParseAddrPort("10.0.0.3:32770")}}
+		if diff := cmp.Diff(want, r.deliverer.proxies[""], cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("proxies (-want +got):\n%s", diff)
+		}
+		if b := r.deliverer.bundles[""]; b == nil || b.Token != "one" || b.TableVersion != p.Version {
+			t.Errorf("bundle: %+v", b)
+		}
+	})
+}
+
+func TestATableIsPublishedAnewOnlyWhenItChanges(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		first, outdated := r.Tables().Publication("")
+		r.settle()
+		if again, _ := r.Tables().Publication(""); again.Generation != first.Generation {
+			t.Errorf("the same Swarm was published as generation %d and %d", first.Generation, again.Generation)
+		}
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-demo" })
+			s.Tasks[i].Ports[0].Published = 32900
+		})
+		r.settle()
+		select {
+		case <-outdated:
+		default:
+			t.Error("a moved endpoint does not make the publication outdated")
+		}
+	})
+}
+
+func TestABundleOfAnOldTableDoesNotReplaceANewerOne(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		old, _ := r.Tables().Publication("")
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			s.Services = slices.DeleteFunc(s.Services, func(s snapshot.Service) bool { return s.ID == "svc-demo" })
+		})
+		r.settle()
+		newer, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", newer.Generation, newer.Version, bundle("newer"))
+		r.Tables().PutBundle("", old.Generation, old.Version, bundle("old"))
+		r.wait(3 * time.Second)
+		if b := r.deliverer.bundles[""]; b == nil || b.Token != "newer" {
+			t.Errorf("delivered: %+v", b)
+		}
+	})
+}
+
+func TestAnEmptyReadingIsBelievedOnlyAfterItHasLasted(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		before, _ := r.Tables().Publication("")
+		whole := r.swarm.snap
+		r.swarm.readings <- &snapshot.Snapshot{}
+		r.wait(3 * time.Second)
+		if now, _ := r.Tables().Publication(""); now.Generation != before.Generation {
+			t.Fatal("routes were taken away on one empty reading")
+		}
+		r.swarm.change(func(s *snapshot.Snapshot) { *s = whole })
+		r.settle()
+		if now, _ := r.Tables().Publication(""); now.Generation != before.Generation {
+			t.Fatal("a passing doubt published a table")
+		}
+		r.swarm.readings <- &snapshot.Snapshot{}
+		r.wait(time.Minute)
+		if now, _ := r.Tables().Publication(""); len(now.Table.Hosts) != 0 {
+			t.Error("routes are still there after a minute of emptiness")
+		}
+	})
+}
+
+func TestWhatSwarmRefusesIsSaidAndTriedAgain(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		r.swarm.mu.Lock()
+		r.swarm.refuse = fs.ErrPermission
+		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
+		r.swarm.mu.Unlock()
+		r.wait(time.Minute) // past the time in which a created service may not show yet
+		r.settle()
+		r.expectProblem(t, problem.SwarmRefused, "permission denied")
+
+		r.swarm.mu.Lock()
+		r.swarm.refuse = nil
+		r.swarm.mu.Unlock()
+		r.wait(10 * time.Second)
+		r.settle()
+		r.spec(t, "interlock-proxy")
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("still problems: %v", problems)
+		}
+	})
+}
+
+func TestAReadingFromBeforeACreationDoesNotCreateTwice(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		stale := snapshot.Snapshot{Nodes: r.swarm.snap.Nodes, Tasks: r.swarm.snap.Tasks, Secrets: r.swarm.snap.Secrets}
+		stale.Services = slices.DeleteFunc(slices.Clone(r.swarm.snap.Services), func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
+		r.swarm.readings <- &stale
+		r.wait(3 * time.Second)
+		if n := len(r.swarm.snap.Services); n != 3 {
+			t.Errorf("there are %d services, want 3", n)
+		}
+	})
+}
+
+func TestWhatProxiesRefuseIsAProblemUntilTheyTakeIt(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		proxy := delivery.Proxy{Task: "t", Node: "lb-00", Addr: netip.MustParseAddrPort("10.0.0.3:32770")}
+		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true, RefusedVersion: "v2", Refusal: `unknown directive "x"`})
+		r.wait(3 * time.Second)
+		r.expectProblem(t, problem.BundleRefused, `the proxy on node lb-00 refused the newest configuration and goes on with the one before; it says: unknown directive "x"`)
+		r.deliverer.report(delivery.Status{Proxy: proxy, LastError: "connection refused"})
+		r.wait(3 * time.Second)
+		r.expectProblem(t, problem.Unreachable, "does not answer at 10.0.0.3:32770")
+		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true})
+		r.wait(3 * time.Second)
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("still problems: %v", problems)
+		}
+	})
+}
+
+func TestWhatPassesAtOnceIsNoProblem(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		r.deliverer.report(delivery.Status{LastError: "connection refused"})
+		r.wait(time.Second)
+		r.deliverer.report(delivery.Status{Connected: true})
+		r.wait(time.Second)
+		r.deliverer.report(delivery.Status{LastError: "connection refused"})
+		r.wait(time.Second)
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("problems: %v", problems)
+		}
+		r.wait(2 * time.Second)
+		r.expectProblem(t, problem.Unreachable, "connection refused")
+	})
+}
+
+func TestAFailedRenderingKeepsTheLastBundle(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		p, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", p.Generation, p.Version, bundle("good"))
+		r.Tables().PutFailure("", p.Generation, p.Version, "option PidPath: no such thing")
+		r.wait(3 * time.Second)
+		r.expectProblem(t, problem.RenderFailed, "option PidPath: no such thing")
+		if b := r.deliverer.bundles[""]; b == nil || b.Token != "good" {
+			t.Errorf("delivered: %+v", b)
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package core
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// place is where this core is, as Swarm sees it.
+type place struct {
+	// endpoint is where extensions reach the core, as HOST:PORT; empty while it
+	// is not known. It changes whenever the core's task does.
+	endpoint string
+	// leads says that this core may change services. One that is told to stop
+	// leaves them to its successor, and one of several to the first.
+	leads bool
+	// starting says that Swarm does not show the core's task yet.
+	starting bool
+	// problem says what to do where no endpoint can be known.
+	problem *problem.Problem
+}
+
+// locate finds the core's place by looking its own task up in Swarm, which
+// shows a task's container a moment after it has started: while fresh, a core
+// in a container waits for that.
+func locate(snap *snapshot.Snapshot, container, listen, override string, fresh bool) place {
+	task := ownTask(snap, container)
+	switch {
+	case task == nil && container != "" && fresh:
+		return place{starting: true}
+	case task == nil:
+		return outside(override)
+	}
+	p := place{leads: leads(snap, task)}
+	if override != "" {
+		p.endpoint = override
+		return p
+	}
+	p.endpoint, p.problem = endpoint(snap, task, listen)
+	return p
+}
+
+// outside is the place of a core that is no task of the Swarm.
+func outside(override string) place {
+	p := place{leads: true, endpoint: override}
+	if override == "" {
+		p.problem = unreachable("", "the core does not run as a Swarm service, so extensions cannot be told where it is: set EndpointOverride = \"ADDRESS:PORT\" in config.toml")
+	}
+	return p
+}
+
+func unreachable(service, format string, args ...any) *problem.Problem {
+	return &problem.Problem{Kind: problem.NoCoreEndpoint, Service: service, Message: fmt.Sprintf(format, args...)}
+}
+
+// endpoint is empty without a problem while Swarm does not show the port yet,
+// or no longer.
+func endpoint(snap *snapshot.Snapshot, task *snapshot.Task, listen string) (string, *problem.Problem) {
+	service, name := snap.Service(task.ServiceID), task.ServiceID
+	if service != nil {
+		name = service.Spec.Name
+	}
+	port, err := listenPort(listen)
+	if err != nil {
+		return "", unreachable(name, "ListenAddr %q in config.toml has no port number", listen)
+	}
+	node := snap.Node(task.NodeID)
+	if node == nil || !node.Addr.IsValid() {
+		return "", unreachable(name, "Swarm knows no address of the core's node, so extensions cannot be told where it is: set EndpointOverride = \"ADDRESS:PORT\" in config.toml")
+	}
+	if published := publishedPort(task, service, port); published != 0 {
+		return netip.AddrPortFrom(node.Addr, published).String(), nil
+	}
+	if service != nil && slices.ContainsFunc(service.Spec.Ports, func(p snapshot.Port) bool { return p.Target == port }) {
+		return "", nil
+	}
+	return "", unreachable(name, "its port %d is not published, so extensions cannot reach the core: docker service update --publish-add mode=host,target=%d %s", port, port, name)
+}
+
+// ownTask finds the task by the ID of its container, of which the core may
+// know the beginning only.
+func ownTask(snap *snapshot.Snapshot, container string) *snapshot.Task {
+	if container == "" {
+		return nil
+	}
+	for i := range snap.Tasks {
+		if strings.HasPrefix(snap.Tasks[i].ContainerID, container) {
+			return &snap.Tasks[i]
+		}
+	}
+	return nil
+}
+
+// leads reports whether own is the task of its service that changes services:
+// of those that run and are meant to, the one in the first slot.
+func leads(snap *snapshot.Snapshot, own *snapshot.Task) bool {
+	if own.Desired != snapshot.TaskRunning {
+		return false
+	}
+	for i := range snap.Tasks {
+		t := &snap.Tasks[i]
+		rival := t.ServiceID == own.ServiceID && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning
+		if rival && cmp.Or(cmp.Compare(t.Slot, own.Slot), strings.Compare(t.ID, own.ID)) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func listenPort(listen string) (uint16, error) {
+	_, text, err := net.SplitHostPort(listen)
+	if err != nil {
+		return 0, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	return uint16(port), err
+}
+
+// publishedPort prefers the port on the task's own node; one of the routing
+// mesh is answered by every node, so by this one too.
+func publishedPort(task *snapshot.Task, service *snapshot.Service, target uint16) uint16 {
+	for _, p := range task.Ports {
+		if p.Target == target && p.Protocol == "tcp" && p.Published != 0 {
+			return p.Published
+		}
+	}
+	if service == nil {
+		return 0
+	}
+	for _, p := range service.Ports {
+		if p.Target == target && p.Protocol == "tcp" && p.Mode == snapshot.PublishIngress && p.Published != 0 {
+			return p.Published
+		}
+	}
+	return 0
+}

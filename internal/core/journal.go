@@ -1,0 +1,88 @@
+package core
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+)
+
+// grace is how long a problem must last before it is told: while services are
+// replaced, ports are in use and proxies do not answer for a moment.
+const grace = 2 * time.Second
+
+// journal says each problem that lasts once, and once when it is solved. It is
+// safe for concurrent use.
+type journal struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	open []entry // sorted as problems are
+}
+
+type entry struct {
+	problem problem.Problem
+	since   time.Time
+	told    bool
+}
+
+// record takes all problems that there are now, sorted, and returns after how
+// long one of them will have lasted long enough; 0 if none is left to tell.
+func (j *journal) record(problems []problem.Problem, now time.Time) (again time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	open := make([]entry, len(problems))
+	for i, p := range problems {
+		open[i] = j.entry(p, now)
+		left := grace - now.Sub(open[i].since)
+		switch {
+		case open[i].told:
+		case left <= 0:
+			open[i].told = true
+			j.log.Warn("problem", attributes(p)...)
+		case again == 0 || left < again:
+			again = left
+		}
+	}
+	for _, e := range j.open {
+		if e.told && !slices.Contains(problems, e.problem) {
+			j.log.Info("problem solved", attributes(e.problem)...)
+		}
+	}
+	j.open = open
+	return again
+}
+
+// entry continues the one there was for a problem, or begins one.
+func (j *journal) entry(p problem.Problem, now time.Time) entry {
+	i := slices.IndexFunc(j.open, func(e entry) bool { return e.problem == p })
+	if i < 0 {
+		return entry{problem: p, since: now}
+	}
+	return j.open[i]
+}
+
+// current returns the problems that have been told and not been solved.
+func (j *journal) current() []problem.Problem {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var list []problem.Problem
+	for _, e := range j.open {
+		if e.told {
+			list = append(list, e.problem)
+		}
+	}
+	return list
+}
+
+func attributes(p problem.Problem) []any {
+	list := []any{"kind", string(p.Kind)}
+	for _, pair := range [][2]string{{"service", p.Service}, {"label", p.Label}, {"value", p.Value}} {
+		if pair[1] != "" {
+			list = append(list, pair[0], pair[1])
+		}
+	}
+	return append(list, "message", p.Message)
+}

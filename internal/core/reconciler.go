@@ -1,0 +1,269 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/delivery"
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/route"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// retryAfter is when a change that Swarm refused is tried again.
+const retryAfter = 5 * time.Second
+
+// reconciler makes one reading of Swarm true: in the tables, in the services
+// that Interlock keeps and in what proxies are sent. Between passes it keeps
+// only what stops it from doing a thing twice before Swarm shows it.
+type reconciler struct {
+	settings  *settings.Settings
+	applier   Applier
+	deliverer Deliverer
+	issuer    Issuer
+	container string
+	tables    *Tables
+	log       *slog.Logger
+
+	started time.Time // of the first pass
+	kept    kept
+	created map[createdKey]time.Time
+}
+
+// kept remembers what came of keeping the services by one reading, which must
+// not be acted on again but to retry what failed.
+type kept struct {
+	snap     *snapshot.Snapshot
+	problems []problem.Problem
+	retryAt  time.Time // zero: nothing failed
+}
+
+// createdKey is a service that was created. For a while a reading that began
+// before may still be without it.
+type createdKey struct {
+	extension string
+	role      plan.Role
+}
+
+// How long after its creation a service, and after the core's start its own
+// task, may still be missing from readings.
+const (
+	createdVisible = 10 * time.Second
+	ownTaskVisible = 10 * time.Second
+)
+
+// pass returns what is wrong, and after how long to try again; 0 for not
+// before something changes.
+func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]problem.Problem, time.Duration) {
+	problems := r.publish(snap)
+	kept, again := r.keepServices(ctx, snap, now)
+	problems = append(problems, kept...)
+	problems = append(problems, plan.TaskProblems(snap)...)
+	problems = append(problems, r.deliver(snap)...)
+	return problem.Sort(problems), again
+}
+
+// publish builds the tables of all clusters and makes them current.
+func (r *reconciler) publish(snap *snapshot.Snapshot) []problem.Problem {
+	clusters := make([]route.Cluster, len(r.settings.Extensions))
+	for i, e := range r.settings.Extensions {
+		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: proxyNetworks(snap, e)}
+	}
+	tables, problems := route.Build(snap, clusters)
+	for i, e := range r.settings.Extensions {
+		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e))
+	}
+	return problems
+}
+
+// proxyNetworks are the networks that the cluster's proxies are attached to.
+func proxyNetworks(snap *snapshot.Snapshot, e settings.Extension) []string {
+	if s := plan.Find(snap, e.Name, plan.RoleProxy); s != nil {
+		return s.Spec.Networks
+	}
+	return nil
+}
+
+// keepServices brings the extension and proxy services to what is configured.
+func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]problem.Problem, time.Duration) {
+	due := !r.kept.retryAt.IsZero() && !now.Before(r.kept.retryAt)
+	if r.kept.snap != snap || due {
+		r.kept = r.actOn(ctx, snap, now)
+	}
+	if r.kept.retryAt.IsZero() {
+		return r.kept.problems, 0
+	}
+	return r.kept.problems, r.kept.retryAt.Sub(now)
+}
+
+func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, now time.Time) kept {
+	result := kept{snap: snap}
+	fail := func(service string, err error) {
+		result.problems = append(result.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
+		result.retryAt = now.Add(retryAfter)
+	}
+	if r.started.IsZero() {
+		r.started = now
+	}
+	visible := r.started.Add(ownTaskVisible)
+	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, now.Before(visible))
+	if here.starting {
+		result.retryAt = visible
+	}
+	if here.problem != nil {
+		result.problems = append(result.problems, *here.problem)
+	}
+	wanted := r.wanted(ctx, snap, here, now, fail)
+	actions, problems := plan.Services(snap, wanted)
+	result.problems = append(result.problems, problems...)
+	for _, a := range actions {
+		if err := r.apply(ctx, a, now); err != nil {
+			fail(actionName(a), err)
+		}
+	}
+	return result
+}
+
+// wanted lists what is configured. What cannot be made now is held.
+func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, here place, now time.Time, fail func(string, error)) []plan.Wanted {
+	var wanted []plan.Wanted
+	for _, e := range r.settings.Extensions {
+		for _, role := range []plan.Role{plan.RoleExtension, plan.RoleProxy} {
+			w := plan.Wanted{Extension: e.Name, Role: role, Hold: true}
+			if here.leads && !r.awaited(snap, e.Name, role, now) {
+				identity, found, err := r.identity(ctx, snap, e, role, now)
+				if err != nil {
+					fail("", err)
+				}
+				// A service whose identity has just been issued waits for the
+				// reading that shows it; an extension for the core's endpoint.
+				w.Hold = !found || (role == plan.RoleExtension && here.endpoint == "")
+				w.Spec = spec(e, role, here.endpoint, identity)
+			}
+			wanted = append(wanted, w)
+		}
+	}
+	return wanted
+}
+
+// awaited reports whether a service was created just now and is not in the
+// reading yet.
+func (r *reconciler) awaited(snap *snapshot.Snapshot, extension string, role plan.Role, now time.Time) bool {
+	at, created := r.created[createdKey{extension, role}]
+	return created && plan.Find(snap, extension, role) == nil && now.Sub(at) < createdVisible
+}
+
+func spec(e settings.Extension, role plan.Role, address string, identity snapshot.Object) snapshot.ServiceSpec {
+	if role == plan.RoleProxy {
+		return proxySpec(e, identity)
+	}
+	return extensionSpec(e, address, identity)
+}
+
+// apply does one action. One that somebody else has overtaken is planned anew
+// when the next reading comes.
+func (r *reconciler) apply(ctx context.Context, a plan.Action, now time.Time) error {
+	var err error
+	if a.Kind == plan.Create {
+		err = r.create(ctx, a.Spec, now)
+	} else {
+		err = r.applier.UpdateService(ctx, a.ServiceID, a.Version, a.Spec)
+	}
+	switch {
+	case errors.Is(err, plan.ErrOutdated):
+		r.log.Debug("change of a service overtaken by another", "change", string(a.Kind), "service", a.Spec.Name)
+		return nil
+	case err == nil && a.Kind == plan.Update:
+		r.log.Info("service updated", "service", a.Spec.Name, "changed", strings.Join(a.Changed, ", "))
+	}
+	return err
+}
+
+func (r *reconciler) create(ctx context.Context, spec snapshot.ServiceSpec, now time.Time) error {
+	id, err := r.applier.CreateService(ctx, spec)
+	if err != nil {
+		return err
+	}
+	r.created[createdKey{spec.Labels[plan.LabelExtension], plan.Role(spec.Labels[plan.LabelRole])}] = now
+	r.log.Info("service created", "service", spec.Name, "id", id)
+	return nil
+}
+
+func actionName(a plan.Action) string {
+	if a.Spec.Name != "" {
+		return a.Spec.Name
+	}
+	return "(unnamed " + a.Spec.Labels[plan.LabelRole] + ")"
+}
+
+// deliver says which proxies there are and what they should serve, and
+// collects what is wrong with that.
+func (r *reconciler) deliver(snap *snapshot.Snapshot) []problem.Problem {
+	var problems []problem.Problem
+	for _, e := range r.settings.Extensions {
+		bundle, generation, version, failure := r.tables.rendered(e.ServiceCluster)
+		if failure != "" {
+			problems = append(problems, problem.Problem{Kind: problem.RenderFailed, Service: e.ServiceName, Message: fmt.Sprintf(
+				"the extension could not render the newest routes, so the proxies keep the last ones: %s", failure)})
+		}
+		r.deliverer.Deliver(e.ServiceCluster, proxies(snap, e), bundleOf(bundle, generation, version))
+	}
+	statuses, _ := r.deliverer.Statuses()
+	return append(problems, deliveryProblems(snap, r.settings, statuses)...)
+}
+
+// proxies finds the agents of a cluster's proxies through Swarm.
+func proxies(snap *snapshot.Snapshot, e settings.Extension) []delivery.Proxy {
+	service := plan.Find(snap, e.Name, plan.RoleProxy)
+	if service == nil {
+		return nil
+	}
+	var list []delivery.Proxy
+	for i := range snap.Tasks {
+		t := &snap.Tasks[i]
+		node := snap.Node(t.NodeID)
+		if t.ServiceID != service.ID || t.State != snapshot.TaskRunning || node == nil || !node.Addr.IsValid() {
+			continue
+		}
+		// One that is told to stop still serves: it gets bundles to its end.
+		if port := publishedPort(t, nil, AgentPort); port != 0 {
+			list = append(list, delivery.Proxy{Task: t.ID, Node: node.Hostname, Addr: netip.AddrPortFrom(node.Addr, port)})
+		}
+	}
+	return list
+}
+
+func deliveryProblems(snap *snapshot.Snapshot, s *settings.Settings, statuses []delivery.Status) []problem.Problem {
+	var problems []problem.Problem
+	for _, status := range statuses {
+		name := proxyServiceName(snap, s, status.Cluster)
+		switch {
+		case status.RefusedVersion != "":
+			problems = append(problems, problem.Problem{Kind: problem.BundleRefused, Service: name, Message: fmt.Sprintf(
+				"the proxy on node %s refused the newest configuration and goes on with the one before; it says: %s", status.Node, status.Refusal)})
+		case !status.Connected && status.LastError != "":
+			problems = append(problems, problem.Problem{Kind: problem.Unreachable, Service: name, Message: fmt.Sprintf(
+				"the proxy on node %s does not answer at %s and goes on with the routes that it has: %s", status.Node, status.Addr, status.LastError)})
+		}
+	}
+	return problems
+}
+
+func proxyServiceName(snap *snapshot.Snapshot, s *settings.Settings, cluster string) string {
+	i := slices.IndexFunc(s.Extensions, func(e settings.Extension) bool { return e.ServiceCluster == cluster })
+	if i < 0 {
+		return ""
+	}
+	if service := plan.Find(snap, s.Extensions[i].Name, plan.RoleProxy); service != nil {
+		return service.Spec.Name
+	}
+	return s.Extensions[i].ProxyServiceName
+}

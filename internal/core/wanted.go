@@ -1,0 +1,109 @@
+package core
+
+import (
+	"encoding/json"
+
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// What the core agrees on with the processes in the services that it keeps.
+const (
+	// AgentPort is where a proxy's agent listens, inside its container. It is
+	// published in host mode on a port that the engine picks.
+	AgentPort = 7480
+	// IdentityFile is where extensions and proxies find their identity.
+	IdentityFile = "/run/secrets/interlock-identity"
+	// StateFolder is where an agent keeps the last good bundle; a volume.
+	StateFolder = "/var/lib/interlock"
+	// EnvCore tells an extension where the core is, as HOST:PORT.
+	EnvCore = "INTERLOCK_CORE"
+	// EnvConfigPath tells an agent where the proxy's configuration stands.
+	EnvConfigPath = "INTERLOCK_CONFIG_PATH"
+)
+
+// extensionSpec is the extension service that the configuration asks for.
+func extensionSpec(e settings.Extension, endpoint string, identity snapshot.Object) snapshot.ServiceSpec {
+	one := uint64(1)
+	return snapshot.ServiceSpec{
+		Name: e.ServiceName, Image: e.Image, Args: e.Args,
+		Labels: e.Labels, ContainerLabels: e.ContainerLabels,
+		Constraints: e.Constraints, Preferences: e.PlacementPreferences,
+		Replicas: &one,
+		Secrets:  []snapshot.FileRef{identityRef(identity)},
+		// Rendering goes on while a new task starts.
+		UpdateOrder: "start-first",
+		Env:         map[string]string{EnvCore: endpoint},
+	}
+}
+
+// proxySpec is the proxy service that the configuration asks for.
+func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
+	replicas := e.ProxyReplicas
+	return snapshot.ServiceSpec{
+		Name: e.ProxyServiceName, Image: e.ProxyImage, Args: e.ProxyArgs,
+		Labels: e.ProxyLabels, ContainerLabels: e.ProxyContainerLabels,
+		Constraints: e.ProxyConstraints, Preferences: e.ProxyPlacementPreferences,
+		Replicas: &replicas,
+		Env:      map[string]string{EnvConfigPath: e.ProxyConfigPath},
+		Ports:    proxyPorts(e),
+		Mounts:   []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}},
+		Secrets:  []snapshot.FileRef{identityRef(identity)},
+
+		StopSignal: e.ProxyStopSignal, StopGracePeriod: e.ProxyStopGracePeriod, UpdateDelay: e.ProxyUpdateDelay,
+	}
+}
+
+func proxyPorts(e settings.Extension) []snapshot.Port {
+	ports := []snapshot.Port{{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost}}
+	for _, p := range [][2]uint16{{e.TargetPort, e.PublishedPort}, {e.TargetSSLPort, e.PublishedSSLPort}} {
+		if target, published := p[0], p[1]; target != 0 && published != 0 {
+			ports = append(ports, snapshot.Port{Protocol: "tcp", Target: target, Published: published, Mode: e.PublishMode})
+		}
+	}
+	return ports
+}
+
+// volumeName is unlike a service's name because a name can be absent.
+func volumeName(e settings.Extension) string {
+	return "interlock-proxy-" + plain(e.Name)
+}
+
+// plain keeps what Docker allows in names of any kind.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '-'
+	}, name)
+}
+
+// identityRef puts an identity where the process finds it. Every user inside
+// the container may read it, as images differ in the user they run as.
+func identityRef(o snapshot.Object) snapshot.FileRef {
+	return snapshot.FileRef{ID: o.ID, Name: o.Name, Target: "interlock-identity", Mode: 0o444}
+}
+
+func parameters(e settings.Extension) render.Parameters {
+	return render.Parameters{Port: e.TargetPort, SSLPort: e.TargetSSLPort, ConfigPath: e.ProxyConfigPath, Config: e.Config}
+}
+
+func fingerprint(p render.Parameters) string {
+	// Parameters hold only what JSON can say; maps are encoded in key order.
+	encoded, _ := json.Marshal(p)
+	return string(encoded)
+}
+
+// identityName is the name that a service's processes are known by.
+func identityName(e settings.Extension, role plan.Role) pki.Name {
+	if role == plan.RoleExtension {
+		return pki.Name{Role: pki.RoleExtension, Cluster: e.ServiceCluster}
+	}
+	return pki.Name{Role: pki.RoleProxy, Cluster: e.ServiceCluster}
+}
