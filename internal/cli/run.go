@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/interlock-lb/interlock/internal/core"
+	"github.com/interlock-lb/interlock/internal/delivery"
+	"github.com/interlock-lb/interlock/internal/docker"
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/rpc"
+	"github.com/interlock-lb/interlock/internal/settings"
+)
+
+func (p *process) runCommand() *cobra.Command {
+	var config, authority string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the core: read Swarm, keep the extensions and proxies, deliver routes",
+		Args:  cobra.NoArgs,
+	}
+	cmd.Flags().StringVarP(&config, "config", "c", "/config.toml", "configuration `FILE`")
+	cmd.Flags().StringVar(&authority, "authority", "",
+		"PEM `FILE` with the certificate and key that sign the identities of all parts (default: one that Interlock makes and keeps in Swarm)")
+	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runCore(ctx, config, authority) })
+	return cmd
+}
+
+func (p *process) runCore(ctx context.Context, config, authorityFile string) error {
+	log := p.logger()
+	s, err := settings.Load(config)
+	if err != nil {
+		return err
+	}
+	for _, notice := range s.Notices() {
+		log.Info("notice", "message", notice)
+	}
+	swarm, err := dialSwarm(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer swarm.Close()
+	authority, err := core.FindAuthority(ctx, swarm, authorityFile, time.Now())
+	if err != nil {
+		return err
+	}
+	parts, err := newParts(s, swarm, authority, log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.ListenAddr)
+	if err != nil {
+		return fmt.Errorf("ListenAddr %s: %w", s.ListenAddr, err)
+	}
+	log.Info("core started", "version", version, "listen", listener.Addr().String(), "docker", s.DockerURL)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return parts.server.Serve(ctx, listener) })
+	group.Go(func() error { return parts.deliverer.Run(ctx) })
+	group.Go(func() error { return parts.core.Run(ctx) })
+	group.Go(func() error { return keepIdentity(ctx, parts.identity, authority, log) })
+	return group.Wait()
+}
+
+// dialSwarm waits for a Swarm manager's API where waiting can help.
+func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*docker.Client, error) {
+	swarm, err := docker.Dial(ctx, docker.Options{
+		URL: s.DockerURL, CACert: s.TLSCACert, Cert: s.TLSCert, Key: s.TLSKey, AllowInsecure: s.AllowInsecure,
+		PollInterval: s.PollInterval, Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	check := func() (struct{}, error) {
+		err := swarm.Check(ctx)
+		if unready := (*docker.Unready)(nil); errors.As(err, &unready) && !unready.Retryable {
+			err = backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}
+	delays := backoff.NewExponentialBackOff()
+	delays.MaxInterval = 15 * time.Second
+	_, err = backoff.Retry(ctx, check, backoff.WithBackOff(delays), backoff.WithMaxElapsedTime(0),
+		backoff.WithNotify(func(err error, wait time.Duration) {
+			log.Warn("Docker cannot be used yet, trying again", "error", err, "in", wait.Round(time.Millisecond))
+		}))
+	if err != nil {
+		swarm.Close()
+		return nil, err
+	}
+	return swarm, nil
+}
+
+// parts are what a core process consists of.
+type parts struct {
+	core      *core.Core
+	server    *rpc.TableServer
+	deliverer *delivery.Deliverer
+	identity  *pki.Identity
+}
+
+func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, log *slog.Logger) (*parts, error) {
+	issued, err := authority.Issue(pki.Name{Role: pki.RoleCore}, time.Now(), pki.IssuedLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("issuing the core's identity: %w", err)
+	}
+	identity, err := pki.NewIdentity(issued)
+	if err != nil {
+		return nil, fmt.Errorf("the core's identity: %w", err)
+	}
+	sign := func(name pki.Name, request []byte) ([]byte, error) {
+		return authority.Sign(request, name, time.Now(), pki.IssuedLifetime)
+	}
+	deliverer := delivery.New(delivery.Options{
+		TLS:  proxyTLS(identity),
+		Sign: func(cluster string, request []byte) ([]byte, error) { return sign(proxyName(cluster), request) },
+
+		RenewAt: pki.RenewAt, Logger: log,
+	})
+	c := core.New(core.Options{
+		Settings: s, Source: swarm, Applier: swarm, Deliverer: deliverer, Issuer: authority,
+		Container: ownContainer(log), Logger: log,
+	})
+	server := rpc.NewTableServer(rpc.TableServerOptions{Tables: c.Tables(), Identity: identity, Sign: sign, Logger: log})
+	return &parts{core: c, server: server, deliverer: deliverer, identity: identity}, nil
+}
+
+// ownContainer is empty outside of a container, which the core then explains
+// as far as it matters.
+func ownContainer(log *slog.Logger) string {
+	id, err := docker.SelfContainerID()
+	if err != nil {
+		log.Debug("not in a container", "error", err)
+	}
+	return id
+}
+
+func proxyName(cluster string) pki.Name { return pki.Name{Role: pki.RoleProxy, Cluster: cluster} }
+
+// renewalPause is the least time between two renewals of the core's identity:
+// near the authority's own end they would come ever faster.
+const renewalPause = time.Hour
+
+// keepIdentity renews the core's own identity, which it can sign itself, until
+// ctx ends.
+func keepIdentity(ctx context.Context, identity *pki.Identity, authority *pki.Authority, log *slog.Logger) error {
+	for {
+		timer := time.NewTimer(max(time.Until(identity.RenewAt()), renewalPause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		if err := renewOwn(identity, authority); err != nil {
+			log.Error("the core's identity cannot be renewed", "error", err, "expires", identity.Expires())
+		}
+	}
+}
+
+func renewOwn(identity *pki.Identity, authority *pki.Authority) error {
+	request, err := identity.RequestRenewal()
+	if err != nil {
+		return err
+	}
+	certificate, err := authority.Sign(request, identity.Name(), time.Now(), pki.IssuedLifetime)
+	if err != nil {
+		return err
+	}
+	return identity.CompleteRenewal(certificate)
+}
