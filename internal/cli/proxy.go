@@ -72,7 +72,7 @@ func (p *process) runAgent(ctx context.Context, o proxyOptions, a *agent.Agent, 
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", o.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
 	if err != nil {
 		return fmt.Errorf("the agent's port: %w", err)
 	}

@@ -56,7 +56,7 @@ func (p *process) runCore(ctx context.Context, config, authorityFile string) err
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.ListenAddr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.ListenAddr)
 	if err != nil {
 		return fmt.Errorf("ListenAddr %s: %w", s.ListenAddr, err)
 	}

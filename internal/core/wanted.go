@@ -2,7 +2,6 @@ package core
 
 import (
 	"encoding/json"
-
 	"strings"
 
 	"github.com/interlock-lb/interlock/internal/pki"
