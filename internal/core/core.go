@@ -10,6 +10,7 @@ package core
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/problem"
-	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/settings"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
@@ -28,6 +28,8 @@ type Source interface {
 	// Run publishes every complete reading that differs from the one before,
 	// until ctx ends. It never publishes a part of one.
 	Run(ctx context.Context, publish func(*snapshot.Snapshot)) error
+	// Snapshot makes one complete reading.
+	Snapshot(ctx context.Context) (*snapshot.Snapshot, error)
 }
 
 // Applier changes Swarm. Every method fails with plan.ErrOutdated when somebody
@@ -53,6 +55,8 @@ type Issuer interface {
 	Issue(name pki.Name, now time.Time, lifetime time.Duration) (identity []byte, err error)
 	// Fingerprint tells one authority from another.
 	Fingerprint() string
+	// Seal marks words in a way that nobody else can.
+	Seal(words ...string) string
 }
 
 // Options are what a core needs.
@@ -92,7 +96,7 @@ func New(opts Options) *Core {
 	c.tables = newTables(c.trigger)
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
-		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time),
+		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
 	}
 	return c
 }
@@ -139,7 +143,7 @@ func (c *Core) watchDeliveries(ctx context.Context) error {
 }
 
 func (c *Core) loop(ctx context.Context) error {
-	belief := belief{patience: c.opts.Settings.PollInterval + time.Second}
+	belief := belief{patience: c.opts.Settings.PollInterval + time.Second, confirm: c.opts.Source.Snapshot}
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {
@@ -152,19 +156,30 @@ func (c *Core) loop(ctx context.Context) error {
 			}
 		case <-retry.C:
 		}
-		c.mu.Lock()
-		latest := c.latest
-		c.mu.Unlock()
-		snap, wait := belief.consider(latest, time.Now())
-		if snap != nil {
-			problems, again := c.recon.pass(ctx, snap, time.Now())
-			wait = sooner(wait, again)
-			wait = sooner(wait, c.journal.record(problems, time.Now()))
-		}
-		if wait > 0 {
-			retry.Reset(wait)
-		}
+		retry.Reset(orNever(c.act(ctx, &belief)))
 	}
+}
+
+// act reconciles what is believed, and returns after how long to act again; 0
+// for not before the next trigger.
+func (c *Core) act(ctx context.Context, b *belief) time.Duration {
+	c.mu.Lock()
+	latest := c.latest
+	c.mu.Unlock()
+	snap, wait := b.consider(ctx, latest, time.Now())
+	if snap == nil {
+		return wait
+	}
+	problems, again := c.recon.pass(ctx, snap, time.Now())
+	return sooner(sooner(wait, again), c.journal.record(problems, time.Now()))
+}
+
+// orNever turns a wait of 0, which is none, into one that never ends.
+func orNever(wait time.Duration) time.Duration {
+	if wait == 0 {
+		return math.MaxInt64
+	}
+	return wait
 }
 
 // sooner is the shorter of two waits, of which 0 is none.
@@ -192,48 +207,10 @@ func settle(ctx context.Context, wake <-chan struct{}) error {
 	}
 }
 
-// belief holds back a reading in which everything has gone: managers that
-// restart have been seen to answer with empty lists.
-type belief struct {
-	patience time.Duration
-	held     *snapshot.Snapshot // the last reading that was believed
-	doubted  time.Time          // when the present doubt began; zero without one
-}
-
-// consider returns the reading to act on, and after how long to ask again; 0
-// for not before the next trigger.
-func (b *belief) consider(latest *snapshot.Snapshot, now time.Time) (*snapshot.Snapshot, time.Duration) {
-	if latest == nil {
-		return nil, 0
-	}
-	if !vanished(b.held, latest) {
-		b.held, b.doubted = latest, time.Time{}
-		return latest, 0
-	}
-	if b.doubted.IsZero() {
-		b.doubted = now
-	}
-	if left := b.patience - now.Sub(b.doubted); left > 0 {
-		return b.held, left
-	}
-	b.held, b.doubted = latest, time.Time{}
-	return latest, 0
-}
-
-func vanished(before, after *snapshot.Snapshot) bool {
-	if before == nil {
-		return false
-	}
-	gone := func(before, after int) bool { return before > 0 && after == 0 }
-	return gone(len(before.Services), len(after.Services)) ||
-		gone(len(before.Tasks), len(after.Tasks)) ||
-		gone(len(before.Nodes), len(after.Nodes))
-}
-
-// bundleOf returns a cluster's bundle in the form in which it is delivered.
-func bundleOf(b *render.Bundle, generation uint64, tableVersion string) *delivery.Bundle {
-	if b == nil {
+// bundleOf returns an answer's bundle in the form in which it is delivered.
+func bundleOf(a answer) *delivery.Bundle {
+	if a.bundle == nil {
 		return nil
 	}
-	return &delivery.Bundle{Bundle: *b, Generation: generation, TableVersion: tableVersion}
+	return &delivery.Bundle{Bundle: *a.bundle, Generation: a.generation, TableVersion: a.tableVersion}
 }

@@ -29,12 +29,13 @@ import (
 // swarm stands in for Swarm at the core's seams: what is applied shows in the
 // next reading.
 type swarm struct {
-	mu       sync.Mutex
-	snap     snapshot.Snapshot
-	readings chan *snapshot.Snapshot
-	refuse   error // what every change is answered with
-	updates  int
-	writes   int
+	mu         sync.Mutex
+	snap       snapshot.Snapshot
+	readings   chan *snapshot.Snapshot
+	refuse     error // what every change is answered with
+	unreadable error // what a reading on demand is answered with
+	updates    int
+	writes     int
 }
 
 func newSwarm(s *Swarm) *swarm {
@@ -52,16 +53,30 @@ func (s *swarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error
 	}
 }
 
+// Snapshot reads what there is, unless a test lets that fail.
+func (s *swarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unreadable != nil {
+		return nil, s.unreadable
+	}
+	return s.reading(), nil
+}
+
 // show publishes a reading of what there is.
 func (s *swarm) show() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.readings <- s.reading()
+}
+
+func (s *swarm) reading() *snapshot.Snapshot {
 	snap := snapshot.Snapshot{
 		Services: slices.Clone(s.snap.Services), Tasks: slices.Clone(s.snap.Tasks), Nodes: slices.Clone(s.snap.Nodes),
 		Networks: slices.Clone(s.snap.Networks), Secrets: slices.Clone(s.snap.Secrets), Configs: slices.Clone(s.snap.Configs),
 	}
 	snap.Sort()
-	s.readings <- &snap
+	return &snap
 }
 
 func (s *swarm) change(f func(*snapshot.Snapshot)) {
@@ -159,7 +174,8 @@ type issuer struct{}
 func (issuer) Issue(name pki.Name, _ time.Time, _ time.Duration) ([]byte, error) {
 	return []byte(name.String()), nil
 }
-func (issuer) Fingerprint() string { return "0123456789abcdef" }
+func (issuer) Fingerprint() string         { return "0123456789abcdef" }
+func (issuer) Seal(words ...string) string { return strings.Join(words, "/") }
 
 func config() *settings.Settings {
 	return &settings.Settings{
@@ -359,7 +375,7 @@ func demo(published uint16) *Swarm {
 	return cluster().
 		Service("demo", map[string]string{"com.docker.lb.hosts": "demo.local", "com.docker.lb.port": "8080"}).
 		Task("demo", 1, 2, HostPort(8080, published)).
-		Service("interlock-proxy", map[string]string{plan.LabelExtension: "default", plan.LabelRole: "proxy"}).
+		Service("interlock-proxy", map[string]string{plan.LabelExtension: "default", plan.LabelRole: "proxy", plan.LabelSeal: "interlock-proxy/default/proxy"}).
 		Task("interlock-proxy", 1, 3, HostPort(80, 80), HostPort(core.AgentPort, 32770))
 }
 
@@ -422,30 +438,58 @@ func TestABundleOfAnOldTableDoesNotReplaceANewerOne(t *testing.T) {
 	})
 }
 
-func TestAnEmptyReadingIsBelievedOnlyAfterItHasLasted(t *testing.T) {
+func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSame(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		before, _ := r.Tables().Publication("")
-		whole := r.swarm.snap
+		unchanged := func(when string) {
+			t.Helper()
+			if now, _ := r.Tables().Publication(""); now.Generation != before.Generation {
+				t.Fatalf("routes were taken away %s", when)
+			}
+		}
+		r.swarm.mu.Lock()
+		whole := *r.swarm.reading()
+		r.swarm.mu.Unlock()
 		r.swarm.readings <- &snapshot.Snapshot{}
 		r.wait(3 * time.Second)
-		if now, _ := r.Tables().Publication(""); now.Generation != before.Generation {
-			t.Fatal("routes were taken away on one empty reading")
-		}
-		r.swarm.change(func(s *snapshot.Snapshot) { *s = whole })
-		r.settle()
-		if now, _ := r.Tables().Publication(""); now.Generation != before.Generation {
-			t.Fatal("a passing doubt published a table")
-		}
-		r.swarm.readings <- &snapshot.Snapshot{}
+		unchanged("on one empty reading")
+
+		r.wait(time.Minute)
+		unchanged("though another reading shows everything")
+
+		r.swarm.mu.Lock()
+		r.swarm.unreadable = fs.ErrPermission
+		r.swarm.mu.Unlock()
+		r.wait(time.Minute)
+		unchanged("while no reading confirms it")
+
+		r.swarm.mu.Lock()
+		r.swarm.snap, r.swarm.unreadable = snapshot.Snapshot{}, nil
+		r.swarm.mu.Unlock()
 		r.wait(time.Minute)
 		if now, _ := r.Tables().Publication(""); len(now.Table.Hosts) != 0 {
-			t.Error("routes are still there after a minute of emptiness")
+			t.Error("routes are still there after a minute of confirmed emptiness")
+		}
+		r.swarm.change(func(s *snapshot.Snapshot) { *s = whole })
+		r.wait(time.Second)
+		if now, _ := r.Tables().Publication(""); now.Version != before.Version {
+			t.Error("the routes did not come back")
+		}
+	})
+}
+
+func TestAFirstReadingOfNothingIsDoubtedToo(t *testing.T) {
+	run(t, NewSwarm(0), config(), func(r running) {
+		if p, _ := r.Tables().Publication(""); p.Table != nil {
+			t.Error("an empty table was published at once")
 		}
 	})
 }
 
 func TestWhatSwarmRefusesIsSaidAndTriedAgain(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
+		p, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
 		r.swarm.mu.Lock()
 		r.swarm.refuse = fs.ErrPermission
 		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
@@ -466,6 +510,52 @@ func TestWhatSwarmRefusesIsSaidAndTriedAgain(t *testing.T) {
 	})
 }
 
+func TestAnUpdateThatSwarmRolledBackIsNotTriedAgain(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		before := r.spec(t, "interlock-ext")
+		r.ownTask(func(t *snapshot.Task) {
+			t.Ports = []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: 40000, Mode: snapshot.PublishHost}}
+		})
+		if r.swarm.updates != 1 {
+			t.Fatalf("%d updates for a moved core, want 1", r.swarm.updates)
+		}
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			i := slices.IndexFunc(s.Services, func(v snapshot.Service) bool { return v.Spec.Name == "interlock-ext" })
+			s.Services[i].Spec, s.Services[i].Update = before, snapshot.UpdateRollbackCompleted
+			s.Services[i].Version++
+		})
+		r.settle()
+		if r.swarm.updates != 1 {
+			t.Errorf("the update was made %d times", r.swarm.updates)
+		}
+		r.expectProblem(t, problem.RolledBack, "was rolled back and is not tried again")
+	})
+}
+
+func TestAnExtensionThatNeverAnswersIsAProblem(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		r.wait(20 * time.Second)
+		r.expectProblem(t, problem.Unreachable, `reaches the core at "10.0.0.1:32768"`)
+		p, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
+		r.wait(time.Second)
+		if problems := r.Problems(); len(problems) != 0 {
+			t.Errorf("still problems: %v", problems)
+		}
+	})
+}
+
+func TestABundleOfAnotherCoresTableIsNotTaken(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		p, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", p.Generation, "another table", bundle("foreign"))
+		r.wait(time.Second)
+		if b := r.deliverer.bundles[""]; b != nil {
+			t.Errorf("delivered: %+v", b)
+		}
+	})
+}
+
 func TestAReadingFromBeforeACreationDoesNotCreateTwice(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		stale := snapshot.Snapshot{Nodes: r.swarm.snap.Nodes, Tasks: r.swarm.snap.Tasks, Secrets: r.swarm.snap.Secrets}
@@ -480,13 +570,16 @@ func TestAReadingFromBeforeACreationDoesNotCreateTwice(t *testing.T) {
 
 func TestWhatProxiesRefuseIsAProblemUntilTheyTakeIt(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
+		p, _ := r.Tables().Publication("")
+		refused := bundle("refused")
+		r.Tables().PutBundle("", p.Generation, p.Version, refused)
 		proxy := delivery.Proxy{Task: "t", Node: "lb-00", Addr: netip.MustParseAddrPort("10.0.0.3:32770")}
-		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true, RefusedVersion: "v2", Refusal: `unknown directive "x"`})
+		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true, RefusedVersion: refused.Version(), Refusal: `unknown directive "x"`})
 		r.wait(3 * time.Second)
 		r.expectProblem(t, problem.BundleRefused, `the proxy on node lb-00 refused the newest configuration and goes on with the one before; it says: unknown directive "x"`)
 		r.deliverer.report(delivery.Status{Proxy: proxy, LastError: "connection refused"})
 		r.wait(3 * time.Second)
-		r.expectProblem(t, problem.Unreachable, "does not answer at 10.0.0.3:32770")
+		r.expectProblem(t, problem.Unreachable, "at 10.0.0.3:32770 cannot be brought the newest routes")
 		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true})
 		r.wait(3 * time.Second)
 		if problems := r.Problems(); len(problems) != 0 {

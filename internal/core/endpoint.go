@@ -18,6 +18,8 @@ type place struct {
 	// endpoint is where extensions reach the core, as HOST:PORT; empty while it
 	// is not known. It changes whenever the core's task does.
 	endpoint string
+	// service is the ID of the core's own service; empty outside of Swarm.
+	service string
 	// leads says that this core may change services. One that is told to stop
 	// leaves them to its successor, and one of several to the first.
 	leads bool
@@ -38,7 +40,7 @@ func locate(snap *snapshot.Snapshot, container, listen, override string, fresh b
 	case task == nil:
 		return outside(override)
 	}
-	p := place{leads: leads(snap, task)}
+	p := place{service: task.ServiceID, leads: leads(snap, task)}
 	if override != "" {
 		p.endpoint = override
 		return p

@@ -25,10 +25,10 @@ const (
 // the service has is valid it stays, because Swarm replaces tasks to change a
 // secret. found is false when a new one had to be made: it is in the next
 // reading of Swarm.
-func (r *reconciler) identity(ctx context.Context, snap *snapshot.Snapshot, e settings.Extension, role plan.Role, now time.Time) (secret snapshot.Object, found bool, err error) {
+func (r *reconciler) identity(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension, role plan.Role, now time.Time) (secret snapshot.Object, found bool, err error) {
 	var newest *snapshot.Object
 	var newestExpiry time.Time
-	attached := attachedSecrets(plan.Find(snap, e.Name, role))
+	attached := attachedSecrets(k.Find(snap, e.Name, role))
 	for i := range snap.Secrets {
 		o := &snap.Secrets[i]
 		expires, ours := r.valid(o, e, role, now)
@@ -62,7 +62,8 @@ func attachedSecrets(s *snapshot.Service) map[string]bool {
 // the present authority has issued and that has not expired.
 func (r *reconciler) valid(o *snapshot.Object, e settings.Extension, role plan.Role, now time.Time) (expires time.Time, ok bool) {
 	if o.Labels[plan.LabelExtension] != e.Name || o.Labels[plan.LabelRole] != identityRole(role) ||
-		o.Labels[labelAuthority] != r.issuer.Fingerprint() || o.Labels[labelCluster] != e.ServiceCluster {
+		o.Labels[labelAuthority] != r.issuer.Fingerprint() || o.Labels[labelCluster] != e.ServiceCluster ||
+		o.Labels[plan.LabelSeal] != r.issuer.Seal(o.Name) {
 		return time.Time{}, false
 	}
 	seconds, err := strconv.ParseInt(o.Labels[labelExpires], 10, 64)
@@ -96,6 +97,7 @@ func (r *reconciler) issue(ctx context.Context, e settings.Extension, role plan.
 	_, err = r.applier.CreateSecret(ctx, name, map[string]string{
 		plan.LabelExtension: e.Name,
 		plan.LabelRole:      identityRole(role),
+		plan.LabelSeal:      r.issuer.Seal(name),
 		labelAuthority:      r.issuer.Fingerprint(),
 		labelCluster:        e.ServiceCluster,
 		labelExpires:        strconv.FormatInt(now.Add(pki.SecretLifetime).Unix(), 10),

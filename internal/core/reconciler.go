@@ -36,6 +36,9 @@ type reconciler struct {
 	started time.Time // of the first pass
 	kept    kept
 	created map[createdKey]time.Time
+	// attempted is what was last applied to each service, by its ID, as JSON:
+	// what Swarm has rolled back is not tried again.
+	attempted map[string]string
 }
 
 // kept remembers what came of keeping the services by one reading, which must
@@ -63,40 +66,50 @@ const (
 // pass returns what is wrong, and after how long to try again; 0 for not
 // before something changes.
 func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]problem.Problem, time.Duration) {
-	problems := r.publish(snap)
-	kept, again := r.keepServices(ctx, snap, now)
-	problems = append(problems, kept...)
-	problems = append(problems, plan.TaskProblems(snap)...)
-	problems = append(problems, r.deliver(snap)...)
-	return problem.Sort(problems), again
+	if r.started.IsZero() {
+		r.started = now
+	}
+	visible := r.started.Add(ownTaskVisible)
+	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, now.Before(visible))
+	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal}
+
+	// Proxies come first: Swarm may take long to answer.
+	problems := r.publish(snap, k, now)
+	delivered, again := r.deliver(snap, k, here, now)
+	kept, retry := r.keepServices(ctx, snap, k, here, now)
+	problems = slices.Concat(problems, delivered, kept, k.TaskProblems(snap))
+	if here.starting {
+		again = sooner(again, visible.Sub(now))
+	}
+	return problem.Sort(problems), sooner(again, retry)
 }
 
 // publish builds the tables of all clusters and makes them current.
-func (r *reconciler) publish(snap *snapshot.Snapshot) []problem.Problem {
+func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, now time.Time) []problem.Problem {
 	clusters := make([]route.Cluster, len(r.settings.Extensions))
 	for i, e := range r.settings.Extensions {
-		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: proxyNetworks(snap, e)}
+		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: proxyNetworks(snap, k, e)}
 	}
 	tables, problems := route.Build(snap, clusters)
 	for i, e := range r.settings.Extensions {
-		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e))
+		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
 	}
 	return problems
 }
 
 // proxyNetworks are the networks that the cluster's proxies are attached to.
-func proxyNetworks(snap *snapshot.Snapshot, e settings.Extension) []string {
-	if s := plan.Find(snap, e.Name, plan.RoleProxy); s != nil {
+func proxyNetworks(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []string {
+	if s := k.Find(snap, e.Name, plan.RoleProxy); s != nil {
 		return s.Spec.Networks
 	}
 	return nil
 }
 
 // keepServices brings the extension and proxy services to what is configured.
-func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, now time.Time) ([]problem.Problem, time.Duration) {
+func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, time.Duration) {
 	due := !r.kept.retryAt.IsZero() && !now.Before(r.kept.retryAt)
 	if r.kept.snap != snap || due {
-		r.kept = r.actOn(ctx, snap, now)
+		r.kept = r.actOn(ctx, snap, k, here, now)
 	}
 	if r.kept.retryAt.IsZero() {
 		return r.kept.problems, 0
@@ -104,27 +117,23 @@ func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, 
 	return r.kept.problems, r.kept.retryAt.Sub(now)
 }
 
-func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, now time.Time) kept {
+func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) kept {
 	result := kept{snap: snap}
 	fail := func(service string, err error) {
 		result.problems = append(result.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
 		result.retryAt = now.Add(retryAfter)
 	}
-	if r.started.IsZero() {
-		r.started = now
-	}
-	visible := r.started.Add(ownTaskVisible)
-	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, now.Before(visible))
-	if here.starting {
-		result.retryAt = visible
-	}
 	if here.problem != nil {
 		result.problems = append(result.problems, *here.problem)
 	}
-	wanted := r.wanted(ctx, snap, here, now, fail)
-	actions, problems := plan.Services(snap, wanted)
+	wanted := r.wanted(ctx, snap, k, here, now, fail)
+	actions, problems := k.Services(snap, wanted)
 	result.problems = append(result.problems, problems...)
 	for _, a := range actions {
+		if p := r.rolledBack(snap, a); p != nil {
+			result.problems = append(result.problems, *p)
+			continue
+		}
 		if err := r.apply(ctx, a, now); err != nil {
 			fail(actionName(a), err)
 		}
@@ -133,13 +142,13 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, now tim
 }
 
 // wanted lists what is configured. What cannot be made now is held.
-func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, here place, now time.Time, fail func(string, error)) []plan.Wanted {
+func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time, fail func(string, error)) []plan.Wanted {
 	var wanted []plan.Wanted
 	for _, e := range r.settings.Extensions {
 		for _, role := range []plan.Role{plan.RoleExtension, plan.RoleProxy} {
 			w := plan.Wanted{Extension: e.Name, Role: role, Hold: true}
-			if here.leads && !r.awaited(snap, e.Name, role, now) {
-				identity, found, err := r.identity(ctx, snap, e, role, now)
+			if here.leads && !r.awaited(snap, k, e.Name, role, now) {
+				identity, found, err := r.identity(ctx, snap, k, e, role, now)
 				if err != nil {
 					fail("", err)
 				}
@@ -156,9 +165,9 @@ func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, here p
 
 // awaited reports whether a service was created just now and is not in the
 // reading yet.
-func (r *reconciler) awaited(snap *snapshot.Snapshot, extension string, role plan.Role, now time.Time) bool {
+func (r *reconciler) awaited(snap *snapshot.Snapshot, k plan.Keeper, extension string, role plan.Role, now time.Time) bool {
 	at, created := r.created[createdKey{extension, role}]
-	return created && plan.Find(snap, extension, role) == nil && now.Sub(at) < createdVisible
+	return created && k.Find(snap, extension, role) == nil && now.Sub(at) < createdVisible
 }
 
 func spec(e settings.Extension, role plan.Role, address string, identity snapshot.Object) snapshot.ServiceSpec {
@@ -182,9 +191,22 @@ func (r *reconciler) apply(ctx context.Context, a plan.Action, now time.Time) er
 		r.log.Debug("change of a service overtaken by another", "change", string(a.Kind), "service", a.Spec.Name)
 		return nil
 	case err == nil && a.Kind == plan.Update:
+		r.attempted[a.ServiceID] = a.Spec.Labels[plan.LabelApplied]
 		r.log.Info("service updated", "service", a.Spec.Name, "changed", strings.Join(a.Changed, ", "))
 	}
 	return err
+}
+
+// rolledBack is a problem when Swarm, or an operator, has taken back the very
+// change that an action would make again.
+func (r *reconciler) rolledBack(snap *snapshot.Snapshot, a plan.Action) *problem.Problem {
+	s := snap.Service(a.ServiceID)
+	if s == nil || !s.Update.RolledBack() || r.attempted[a.ServiceID] != a.Spec.Labels[plan.LabelApplied] {
+		return nil
+	}
+	return &problem.Problem{Kind: problem.RolledBack, Service: s.Spec.Name, Message: fmt.Sprintf(
+		"its last update (%s) was rolled back and is not tried again until config.toml changes: docker service ps --no-trunc %s says why its tasks failed",
+		strings.Join(a.Changed, ", "), s.Spec.Name)}
 }
 
 func (r *reconciler) create(ctx context.Context, spec snapshot.ServiceSpec, now time.Time) error {
@@ -204,25 +226,46 @@ func actionName(a plan.Action) string {
 	return "(unnamed " + a.Spec.Labels[plan.LabelRole] + ")"
 }
 
+// answerLimit is how long an extension may take to render a table before that
+// is a problem: 10,000 hosts take it less than a second.
+const answerLimit = 10 * time.Second
+
 // deliver says which proxies there are and what they should serve, and
-// collects what is wrong with that.
-func (r *reconciler) deliver(snap *snapshot.Snapshot) []problem.Problem {
+// collects what is wrong with that, and after how long more may be.
+func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, time.Duration) {
 	var problems []problem.Problem
+	var again time.Duration
+	wanted := make(map[string]string)
 	for _, e := range r.settings.Extensions {
-		bundle, generation, version, failure := r.tables.rendered(e.ServiceCluster)
-		if failure != "" {
+		answer := r.tables.rendered(e.ServiceCluster)
+		switch waited := now.Sub(answer.asked); {
+		case answer.failure != "":
 			problems = append(problems, problem.Problem{Kind: problem.RenderFailed, Service: e.ServiceName, Message: fmt.Sprintf(
-				"the extension could not render the newest routes, so the proxies keep the last ones: %s", failure)})
+				"the extension could not render the newest routes, so the proxies keep the last ones: %s", answer.failure)})
+		case !answer.current && waited >= answerLimit:
+			problems = append(problems, silent(e, here))
+		case !answer.current:
+			again = sooner(again, answerLimit-waited)
 		}
-		r.deliverer.Deliver(e.ServiceCluster, proxies(snap, e), bundleOf(bundle, generation, version))
+		bundle := bundleOf(answer)
+		if bundle != nil {
+			wanted[e.ServiceCluster] = bundle.Version()
+		}
+		r.deliverer.Deliver(e.ServiceCluster, proxies(snap, k, e), bundle)
 	}
 	statuses, _ := r.deliverer.Statuses()
-	return append(problems, deliveryProblems(snap, r.settings, statuses)...)
+	return append(problems, deliveryProblems(snap, k, r.settings, statuses, wanted)...), again
+}
+
+func silent(e settings.Extension, here place) problem.Problem {
+	return problem.Problem{Kind: problem.Unreachable, Service: e.ServiceName, Message: fmt.Sprintf(
+		"the extension has not rendered the newest routes for %s, so the proxies keep the last ones: see that its task runs, and that it reaches the core at %q from its node",
+		answerLimit, here.endpoint)}
 }
 
 // proxies finds the agents of a cluster's proxies through Swarm.
-func proxies(snap *snapshot.Snapshot, e settings.Extension) []delivery.Proxy {
-	service := plan.Find(snap, e.Name, plan.RoleProxy)
+func proxies(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []delivery.Proxy {
+	service := k.Find(snap, e.Name, plan.RoleProxy)
 	if service == nil {
 		return nil
 	}
@@ -241,28 +284,30 @@ func proxies(snap *snapshot.Snapshot, e settings.Extension) []delivery.Proxy {
 	return list
 }
 
-func deliveryProblems(snap *snapshot.Snapshot, s *settings.Settings, statuses []delivery.Status) []problem.Problem {
+// deliveryProblems says what keeps proxies from serving the wanted bundles,
+// given by version for each cluster.
+func deliveryProblems(snap *snapshot.Snapshot, k plan.Keeper, s *settings.Settings, statuses []delivery.Status, wanted map[string]string) []problem.Problem {
 	var problems []problem.Problem
 	for _, status := range statuses {
-		name := proxyServiceName(snap, s, status.Cluster)
+		name := proxyServiceName(snap, k, s, status.Cluster)
 		switch {
-		case status.RefusedVersion != "":
+		case status.RefusedVersion != "" && status.RefusedVersion == wanted[status.Cluster]:
 			problems = append(problems, problem.Problem{Kind: problem.BundleRefused, Service: name, Message: fmt.Sprintf(
 				"the proxy on node %s refused the newest configuration and goes on with the one before; it says: %s", status.Node, status.Refusal)})
-		case !status.Connected && status.LastError != "":
+		case status.LastError != "":
 			problems = append(problems, problem.Problem{Kind: problem.Unreachable, Service: name, Message: fmt.Sprintf(
-				"the proxy on node %s does not answer at %s and goes on with the routes that it has: %s", status.Node, status.Addr, status.LastError)})
+				"the proxy on node %s at %s cannot be brought the newest routes and goes on with those that it has: %s", status.Node, status.Addr, status.LastError)})
 		}
 	}
 	return problems
 }
 
-func proxyServiceName(snap *snapshot.Snapshot, s *settings.Settings, cluster string) string {
+func proxyServiceName(snap *snapshot.Snapshot, k plan.Keeper, s *settings.Settings, cluster string) string {
 	i := slices.IndexFunc(s.Extensions, func(e settings.Extension) bool { return e.ServiceCluster == cluster })
 	if i < 0 {
 		return ""
 	}
-	if service := plan.Find(snap, s.Extensions[i].Name, plan.RoleProxy); service != nil {
+	if service := k.Find(snap, s.Extensions[i].Name, plan.RoleProxy); service != nil {
 		return service.Spec.Name
 	}
 	return s.Extensions[i].ProxyServiceName

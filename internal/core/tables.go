@@ -2,6 +2,7 @@ package core
 
 import (
 	"sync"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -21,10 +22,19 @@ type clusterTable struct {
 	params      string // fingerprint of the publication's parameters
 	outdated    chan struct{}
 
-	bundle           *render.Bundle
-	bundleGeneration uint64
-	bundleTable      string
-	failure          string // why the newest table could not be rendered
+	published time.Time
+	// versions of the newest publications, by generation: what an extension
+	// answers late may be meant for another core.
+	versions map[uint64]string
+	answer   answer
+}
+
+// remembered is how many publications an answer may be late.
+const remembered = 16
+
+func (c *clusterTable) ours(generation uint64, tableVersion string) bool {
+	version, known := c.versions[generation]
+	return known && version == tableVersion
 }
 
 func newTables(changed func()) *Tables {
@@ -35,7 +45,7 @@ func newTables(changed func()) *Tables {
 func (t *Tables) cluster(name string) *clusterTable {
 	c := t.clusters[name]
 	if c == nil {
-		c = &clusterTable{outdated: make(chan struct{})}
+		c = &clusterTable{outdated: make(chan struct{}), versions: make(map[uint64]string)}
 		t.clusters[name] = c
 	}
 	return c
@@ -56,9 +66,9 @@ func (t *Tables) Publication(cluster string) (render.Publication, <-chan struct{
 func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion string, b render.Bundle) {
 	t.mu.Lock()
 	c := t.cluster(cluster)
-	fresh := generation >= c.bundleGeneration && generation <= c.publication.Generation
+	fresh := c.ours(generation, tableVersion) && generation >= c.answer.generation
 	if fresh {
-		c.bundle, c.bundleGeneration, c.bundleTable, c.failure = &b, generation, tableVersion, ""
+		c.answer = answer{bundle: &b, generation: generation, tableVersion: tableVersion}
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -68,12 +78,12 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 
 // PutFailure takes an extension's word that it could not render a table. The
 // last bundle stays.
-func (t *Tables) PutFailure(cluster string, generation uint64, _ string, reason string) {
+func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, reason string) {
 	t.mu.Lock()
 	c := t.cluster(cluster)
-	fresh := generation == c.publication.Generation
+	fresh := generation == c.publication.Generation && c.ours(generation, tableVersion)
 	if fresh {
-		c.failure = reason
+		c.answer.failure = reason
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -82,7 +92,7 @@ func (t *Tables) PutFailure(cluster string, generation uint64, _ string, reason 
 }
 
 // publish makes a table the current one of its cluster, unless it already is.
-func (t *Tables) publish(cluster string, table *route.Table, params render.Parameters) {
+func (t *Tables) publish(cluster string, table *route.Table, params render.Parameters, now time.Time) {
 	version, fingerprint := table.Version(), fingerprint(params)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,16 +102,37 @@ func (t *Tables) publish(cluster string, table *route.Table, params render.Param
 	}
 	t.generation++
 	c.publication = render.Publication{Generation: t.generation, Version: version, Table: table, Parameters: params}
-	c.params = fingerprint
+	c.params, c.published, c.answer.failure = fingerprint, now, ""
+	c.remember()
 	close(c.outdated)
 	c.outdated = make(chan struct{})
 }
 
-// rendered returns the newest bundle of a cluster, nil if there is none, and
-// why the newest table could not be rendered, empty if it could.
-func (t *Tables) rendered(cluster string) (bundle *render.Bundle, generation uint64, tableVersion, failure string) {
+func (c *clusterTable) remember() {
+	c.versions[c.publication.Generation] = c.publication.Version
+	for generation := range c.versions {
+		if generation+remembered <= c.publication.Generation {
+			delete(c.versions, generation)
+		}
+	}
+}
+
+// answer is what a cluster's extension made of the tables.
+type answer struct {
+	bundle       *render.Bundle // nil if there is none
+	generation   uint64         // of the table that it was rendered from
+	tableVersion string
+	asked        time.Time // when the newest table was published
+	current      bool      // whether the bundle is the newest table's
+	failure      string    // why the newest table could not be rendered
+}
+
+// rendered returns a cluster's newest answer.
+func (t *Tables) rendered(cluster string) answer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
-	return c.bundle, c.bundleGeneration, c.bundleTable, c.failure
+	a := c.answer
+	a.asked, a.current = c.published, c.answer.bundle != nil && c.answer.generation == c.publication.Generation
+	return a
 }

@@ -1,7 +1,9 @@
 package core
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/interlock-lb/interlock/internal/pki"
@@ -30,7 +32,7 @@ const (
 func extensionSpec(e settings.Extension, endpoint string, identity snapshot.Object) snapshot.ServiceSpec {
 	one := uint64(1)
 	return snapshot.ServiceSpec{
-		Name: e.ServiceName, Image: e.Image, Args: e.Args,
+		Name: serviceName(e.ServiceName, e, plan.RoleExtension), Image: e.Image, Args: e.Args,
 		Labels: e.Labels, ContainerLabels: e.ContainerLabels,
 		Constraints: e.Constraints, Preferences: e.PlacementPreferences,
 		Replicas: &one,
@@ -45,7 +47,7 @@ func extensionSpec(e settings.Extension, endpoint string, identity snapshot.Obje
 func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
 	replicas := e.ProxyReplicas
 	return snapshot.ServiceSpec{
-		Name: e.ProxyServiceName, Image: e.ProxyImage, Args: e.ProxyArgs,
+		Name: serviceName(e.ProxyServiceName, e, plan.RoleProxy), Image: e.ProxyImage, Args: e.ProxyArgs,
 		Labels: e.ProxyLabels, ContainerLabels: e.ProxyContainerLabels,
 		Constraints: e.ProxyConstraints, Preferences: e.ProxyPlacementPreferences,
 		Replicas: &replicas,
@@ -68,9 +70,25 @@ func proxyPorts(e settings.Extension) []snapshot.Port {
 	return ports
 }
 
-// volumeName is unlike a service's name because a name can be absent.
-func volumeName(e settings.Extension) string {
-	return "interlock-proxy-" + plain(e.Name)
+// serviceName picks a name where the configuration has none: services are
+// known by their names.
+func serviceName(configured string, e settings.Extension, role plan.Role) string {
+	if configured != "" {
+		return configured
+	}
+	return fmt.Sprintf("interlock-%s-%s", role, unique(e.Name))
+}
+
+func volumeName(e settings.Extension) string { return "interlock-proxy-" + unique(e.Name) }
+
+// unique makes of an extension's name one that Docker allows for anything, and
+// that no other extension's name is made into.
+func unique(name string) string {
+	if plain(name) == name && len(name) <= 32 {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return fmt.Sprintf("%.32s-%x", plain(name), sum[:4])
 }
 
 // plain keeps what Docker allows in names of any kind.

@@ -23,6 +23,7 @@ type Authority struct {
 	key         crypto.Signer
 	certificate *x509.Certificate
 	pem         []byte
+	sealKey     []byte
 }
 
 // NewAuthority makes a fresh authority, valid for AuthorityLifetime from now on.
@@ -84,8 +85,12 @@ func newAuthority(key crypto.Signer, certificate *x509.Certificate) (*Authority,
 	if err != nil {
 		return nil, err
 	}
+	seal, err := sealKey(keyPEM)
+	if err != nil {
+		return nil, err
+	}
 	certificatePEM := encodeCertificate(certificate.Raw)
-	return &Authority{key: key, certificate: certificate, pem: append(certificatePEM, keyPEM...)}, nil
+	return &Authority{key: key, certificate: certificate, pem: append(certificatePEM, keyPEM...), sealKey: seal}, nil
 }
 
 // PEM is the certificate and the private key.

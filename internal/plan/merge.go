@@ -102,7 +102,9 @@ func mergeList[T any, K comparable](current, last, wanted []T, key func(T) K) []
 		if known && !still {
 			continue
 		}
-		if still && (!known || !same(old, fresh)) {
+		// Of several items with one key, as an operator may publish a port
+		// twice, only the one that we put there is ours to replace.
+		if still && !same(old, fresh) && (known && same(item, old) || only(current, k, key)) {
 			item = fresh
 		}
 		present[k] = true
@@ -116,6 +118,17 @@ func mergeList[T any, K comparable](current, last, wanted []T, key func(T) K) []
 		}
 	}
 	return slices.Clip(merged)
+}
+
+// only reports whether one item at most has the key.
+func only[T any, K comparable](list []T, k K, key func(T) K) bool {
+	count := 0
+	for _, item := range list {
+		if key(item) == k {
+			count++
+		}
+	}
+	return count <= 1
 }
 
 func index[T any, K comparable](list []T, key func(T) K) map[K]T {

@@ -22,6 +22,10 @@ const (
 	// LabelApplied holds, as JSON, the specification that was last applied to
 	// the service: with it an operator's own changes can be told from ours.
 	LabelApplied = "com.docker.interlock.applied"
+	// LabelOwner is the ID of the core's own service, empty outside of Swarm.
+	LabelOwner = "com.docker.interlock.owner"
+	// LabelSeal shows that the other labels were written by this installation.
+	LabelSeal = "com.docker.interlock.seal"
 )
 
 // ErrOutdated is what a change of Swarm fails with when Swarm is not as it was
@@ -42,8 +46,7 @@ const (
 type Wanted struct {
 	Extension string // name in config.toml
 	Role      Role
-	// Spec is what the configuration asks for. Its name may be empty, then
-	// Swarm picks one.
+	// Spec is what the configuration asks for. It has a name.
 	Spec snapshot.ServiceSpec
 	// Hold leaves the service as it is for now, or absent.
 	Hold bool
@@ -70,8 +73,16 @@ type Action struct {
 	Changed []string
 }
 
+// Keeper is the core on whose behalf services are kept.
+type Keeper struct {
+	Owner string // see LabelOwner
+	// Seal marks a list of words in a way that nobody else can: whoever may
+	// create services writes labels too, and must not pass for us.
+	Seal func(words ...string) string
+}
+
 // Services plans one action at most for every wanted service, in their order.
-func Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Problem) {
+func (k Keeper) Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Problem) {
 	var actions []Action
 	var problems []problem.Problem
 	for _, w := range wanted {
@@ -79,7 +90,7 @@ func Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Pro
 			continue
 		}
 		w.Spec = w.Spec.Normalized()
-		action, found, p := one(snap, w)
+		action, found, p := k.one(snap, w)
 		if p != nil {
 			problems = append(problems, *p)
 		}
@@ -87,40 +98,63 @@ func Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []problem.Pro
 			actions = append(actions, action)
 		}
 	}
-	problems = append(problems, abandoned(snap, wanted)...)
+	problems = append(problems, k.strangers(snap)...)
+	problems = append(problems, k.abandoned(snap, wanted)...)
 	return actions, problem.Sort(problems)
 }
 
 // Find returns the service that plays a role for an extension, or nil.
-func Find(snap *snapshot.Snapshot, extension string, role Role) *snapshot.Service {
+func (k Keeper) Find(snap *snapshot.Snapshot, extension string, role Role) *snapshot.Service {
 	for i := range snap.Services {
 		s := &snap.Services[i]
-		if s.Spec.Labels[LabelExtension] == extension && s.Spec.Labels[LabelRole] == string(role) {
+		if s.Spec.Labels[LabelExtension] == extension && s.Spec.Labels[LabelRole] == string(role) && k.sealed(s) {
 			return s
 		}
 	}
 	return nil
 }
 
-func one(snap *snapshot.Snapshot, w Wanted) (Action, bool, *problem.Problem) {
-	current := Find(snap, w.Extension, w.Role)
+// sealed reports whether a service is one of ours. The seal holds for one name
+// only, and names are unique in a Swarm, so that copied labels do not count.
+func (k Keeper) sealed(s *snapshot.Service) bool {
+	labels := s.Spec.Labels
+	return labels[LabelSeal] == k.Seal(s.Spec.Name, labels[LabelExtension], labels[LabelRole])
+}
+
+func (k Keeper) one(snap *snapshot.Snapshot, w Wanted) (Action, bool, *problem.Problem) {
+	current := k.Find(snap, w.Extension, w.Role)
 	if current == nil {
 		if p := nameTaken(snap, w); p != nil {
 			return Action{}, false, p
 		}
-		return Action{Kind: Create, Spec: stamp(w.Spec, w)}, true, nil
+		return Action{Kind: Create, Spec: k.stamp(w.Spec, w)}, true, nil
+	}
+	if p := k.contested(snap, current); p != nil {
+		return Action{}, false, p
 	}
 	merged := merge(current.Spec, lastApplied(current), w.Spec)
-	merged = stamp(merged, w)
+	merged = k.stamp(merged, w)
 	changed := differences(current.Spec, merged)
 	return Action{Kind: Update, ServiceID: current.ID, Version: current.Version, Spec: merged, Changed: changed},
 		len(changed) > 0, renamed(current, w)
 }
 
-func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {
-	if w.Spec.Name == "" {
+// contested is a problem when another core's service, which still exists,
+// keeps a service that config.toml gives to us too.
+func (k Keeper) contested(snap *snapshot.Snapshot, current *snapshot.Service) *problem.Problem {
+	owner := current.Spec.Labels[LabelOwner]
+	if owner == k.Owner || owner == "" {
 		return nil
 	}
+	other := snap.Service(owner)
+	if other == nil {
+		return nil
+	}
+	return &problem.Problem{Kind: problem.NameTaken, Service: current.Spec.Name, Message: fmt.Sprintf(
+		"it is kept by the core of service %s; two cores must not name the same extension: remove one of them, or rename its extension and services", other.Spec.Name)}
+}
+
+func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {
 	for i := range snap.Services {
 		if snap.Services[i].Spec.Name == w.Spec.Name {
 			return &problem.Problem{Kind: problem.NameTaken, Service: w.Spec.Name, Message: fmt.Sprintf(
@@ -132,7 +166,7 @@ func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {
 }
 
 func renamed(current *snapshot.Service, w Wanted) *problem.Problem {
-	if w.Spec.Name == "" || w.Spec.Name == current.Spec.Name {
+	if w.Spec.Name == current.Spec.Name {
 		return nil
 	}
 	return &problem.Problem{Kind: problem.NameTaken, Service: current.Spec.Name, Message: fmt.Sprintf(
@@ -141,12 +175,12 @@ func renamed(current *snapshot.Service, w Wanted) *problem.Problem {
 }
 
 // abandoned names services of extensions that are no longer configured.
-func abandoned(snap *snapshot.Snapshot, wanted []Wanted) []problem.Problem {
+func (k Keeper) abandoned(snap *snapshot.Snapshot, wanted []Wanted) []problem.Problem {
 	var problems []problem.Problem
 	for i := range snap.Services {
 		labels := snap.Services[i].Spec.Labels
 		extension, role := labels[LabelExtension], Role(labels[LabelRole])
-		ours := role == RoleExtension || role == RoleProxy
+		ours := (role == RoleExtension || role == RoleProxy) && k.sealed(&snap.Services[i]) && k.contested(snap, &snap.Services[i]) == nil
 		if !ours || slices.ContainsFunc(wanted, func(w Wanted) bool { return w.Extension == extension && w.Role == role }) {
 			continue
 		}
@@ -157,15 +191,30 @@ func abandoned(snap *snapshot.Snapshot, wanted []Wanted) []problem.Problem {
 	return problems
 }
 
+// strangers names services that pass for ours.
+func (k Keeper) strangers(snap *snapshot.Snapshot) []problem.Problem {
+	var problems []problem.Problem
+	for i := range snap.Services {
+		s := &snap.Services[i]
+		if s.Spec.Labels[LabelRole] == "" || k.sealed(s) {
+			continue
+		}
+		problems = append(problems, problem.Problem{Kind: problem.Stranger, Service: s.Spec.Name, Label: LabelRole, Value: s.Spec.Labels[LabelRole], Message: "it bears the label of a service that Interlock keeps, but this installation did not create it, so it is left alone: remove the label; " +
+			"if the authority has been changed, remove the service and Interlock creates it anew"})
+	}
+	return problems
+}
+
 // stamp adds the labels by which the service is known again.
-func stamp(spec snapshot.ServiceSpec, w Wanted) snapshot.ServiceSpec {
+func (k Keeper) stamp(spec snapshot.ServiceSpec, w Wanted) snapshot.ServiceSpec {
 	// No value in a specification can fail to encode, so the error is always nil.
 	applied, _ := json.Marshal(w.Spec)
 	labels := maps.Clone(spec.Labels)
 	if labels == nil {
-		labels = make(map[string]string, 3)
+		labels = make(map[string]string)
 	}
 	labels[LabelExtension], labels[LabelRole], labels[LabelApplied] = w.Extension, string(w.Role), string(applied)
+	labels[LabelOwner], labels[LabelSeal] = k.Owner, k.Seal(spec.Name, w.Extension, string(w.Role))
 	spec.Labels = labels
 	return spec
 }

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
+
+// keeper is the core of service svc-core; its seal can be read in tests.
+var keeper = plan.Keeper{Owner: "svc-core", Seal: func(words ...string) string { return strings.Join(words, "/") }}
 
 func proxySpec() snapshot.ServiceSpec {
 	replicas := uint64(1)
@@ -38,7 +42,7 @@ func want(change ...func(*snapshot.ServiceSpec)) plan.Wanted {
 // applied is a Swarm in which w has been applied and then changed by hand.
 func applied(t *testing.T, w plan.Wanted, byHand ...func(*snapshot.ServiceSpec)) *Swarm {
 	t.Helper()
-	actions, _ := plan.Services(NewSwarm(1).Snapshot(), []plan.Wanted{w})
+	actions, _ := keeper.Services(NewSwarm(1).Snapshot(), []plan.Wanted{w})
 	if len(actions) != 1 || actions[0].Kind != plan.Create {
 		t.Fatalf("an empty Swarm needs one create, got %+v", actions)
 	}
@@ -53,7 +57,7 @@ func applied(t *testing.T, w plan.Wanted, byHand ...func(*snapshot.ServiceSpec))
 // next plans w over a Swarm and returns the one update that it needs, if any.
 func next(t *testing.T, s *Swarm, w plan.Wanted) *plan.Action {
 	t.Helper()
-	actions, problems := plan.Services(s.Snapshot(), []plan.Wanted{w})
+	actions, problems := keeper.Services(s.Snapshot(), []plan.Wanted{w})
 	for _, p := range problems {
 		t.Errorf("unexpected problem: %s", p)
 	}
@@ -112,7 +116,7 @@ func TestTheOperatorsOwnChangesSurviveAChangeOfTheConfiguration(t *testing.T) {
 		},
 	}
 	got := a.Spec
-	for _, label := range []string{plan.LabelApplied, plan.LabelExtension, plan.LabelRole} {
+	for _, label := range []string{plan.LabelApplied, plan.LabelExtension, plan.LabelRole, plan.LabelOwner, plan.LabelSeal} {
 		if got.Labels[label] == "" {
 			t.Errorf("the update loses label %s", label)
 		}
@@ -146,7 +150,7 @@ func TestALostLabelOfOursTakesNothingAway(t *testing.T) {
 
 func TestAServiceOfSomebodyElseWithTheNameIsNotTouched(t *testing.T) {
 	s := NewSwarm(1).Service("interlock-proxy", map[string]string{"app": "theirs"})
-	actions, problems := plan.Services(s.Snapshot(), []plan.Wanted{want()})
+	actions, problems := keeper.Services(s.Snapshot(), []plan.Wanted{want()})
 	if len(actions) != 0 {
 		t.Errorf("planned %+v", actions)
 	}
@@ -157,7 +161,7 @@ func TestAServiceOfSomebodyElseWithTheNameIsNotTouched(t *testing.T) {
 }
 
 func TestAServiceThatTheConfigurationNoLongerNamesIsToldAndLeft(t *testing.T) {
-	actions, problems := plan.Services(applied(t, want()).Snapshot(), nil)
+	actions, problems := keeper.Services(applied(t, want()).Snapshot(), nil)
 	if len(actions) != 0 || len(problems) != 1 || problems[0].Kind != problem.Abandoned {
 		t.Errorf("actions = %+v, problems = %v; want none and one of kind %s", actions, problems, problem.Abandoned)
 	}
@@ -165,7 +169,7 @@ func TestAServiceThatTheConfigurationNoLongerNamesIsToldAndLeft(t *testing.T) {
 
 func TestARenamedServiceIsToldNotDoubled(t *testing.T) {
 	renamed := want(func(s *snapshot.ServiceSpec) { s.Name = "edge" })
-	actions, problems := plan.Services(applied(t, want()).Snapshot(), []plan.Wanted{renamed})
+	actions, problems := keeper.Services(applied(t, want()).Snapshot(), []plan.Wanted{renamed})
 	for _, a := range actions {
 		if a.Kind == plan.Create || a.Spec.Name != "interlock-proxy" {
 			t.Errorf("planned %s of %q", a.Kind, a.Spec.Name)
@@ -176,15 +180,58 @@ func TestARenamedServiceIsToldNotDoubled(t *testing.T) {
 	}
 }
 
+func TestAServiceThatPassesForOursIsNotTouched(t *testing.T) {
+	real := applied(t, want())
+	copied := real.Snapshot().Services[0].Spec.Labels
+	actions, problems := keeper.Services(NewSwarm(1).Service("evil", copied).Snapshot(), []plan.Wanted{want()})
+	if len(actions) != 1 || actions[0].Kind != plan.Create {
+		t.Errorf("planned %+v, want the real service to be created", actions)
+	}
+	if len(problems) != 1 || problems[0].Kind != problem.Stranger || problems[0].Service != "evil" {
+		t.Errorf("problems = %v, want one of kind %s", problems, problem.Stranger)
+	}
+}
+
+func TestOfTwoCoresWithOneExtensionTheSecondKeepsItsHandsOff(t *testing.T) {
+	s := applied(t, want()).Service("core", nil)
+	second := plan.Keeper{Owner: "svc-second", Seal: keeper.Seal}
+	changed := want(func(s *snapshot.ServiceSpec) { s.Image = "other:1" })
+	actions, problems := second.Services(s.Snapshot(), []plan.Wanted{changed})
+	if len(actions) != 0 || len(problems) != 1 || problems[0].Kind != problem.NameTaken {
+		t.Errorf("actions = %+v, problems = %v; want none and one of kind %s", actions, problems, problem.NameTaken)
+	}
+	// A core that was removed and created anew has another ID, and goes on.
+	if actions, _ := second.Services(applied(t, want()).Snapshot(), []plan.Wanted{changed}); len(actions) != 1 {
+		t.Errorf("planned %+v after the first core has gone, want one update", actions)
+	}
+}
+
+func TestAPortThatTheOperatorPublishesTwiceIsNotMultiplied(t *testing.T) {
+	s := applied(t, want(), func(s *snapshot.ServiceSpec) {
+		s.Ports = append(s.Ports, snapshot.Port{Protocol: "tcp", Target: 80, Published: 8080, Mode: snapshot.PublishHost})
+	})
+	a := next(t, s, want(func(s *snapshot.ServiceSpec) { s.Ports[0].Published = 81 }))
+	if a == nil {
+		t.Fatal("no update for a changed configuration")
+	}
+	var published []uint16
+	for _, p := range a.Spec.Ports {
+		published = append(published, p.Published)
+	}
+	if diff := cmp.Diff([]uint16{81, 8080, 443}, published); diff != "" {
+		t.Errorf("published ports (-want +got):\n%s", diff)
+	}
+}
+
 func TestATakenPortIsNamedWithItsNode(t *testing.T) {
 	const words = "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated"
 	s := applied(t, want()).Task("interlock-proxy", 1, 1, States(snapshot.TaskRejected, snapshot.TaskShutdown), func(task *snapshot.Task) { task.Err = words })
 	wanted := []problem.Problem{{Kind: problem.PortTaken, Service: "interlock-proxy", Message: "a port that it publishes (80, 443) is already in use on node node-1: free it, or publish another in config.toml; Docker says: " + words}}
-	if diff := cmp.Diff(wanted, plan.TaskProblems(s.Snapshot())); diff != "" {
+	if diff := cmp.Diff(wanted, keeper.TaskProblems(s.Snapshot())); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}
 	s.Task("interlock-proxy", 1, 1, func(task *snapshot.Task) { task.ID = "task-again" })
-	if problems := plan.TaskProblems(s.Snapshot()); len(problems) != 0 {
+	if problems := keeper.TaskProblems(s.Snapshot()); len(problems) != 0 {
 		t.Errorf("the task runs again, but there is still %v", problems)
 	}
 }

@@ -11,13 +11,13 @@ import (
 
 // TaskProblems explains why tasks of the services that Interlock keeps do not
 // run, so that nobody has to search Docker's task list for it.
-func TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
+func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
 	running := runningSlots(snap)
 	var problems []problem.Problem
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
 		s := snap.Service(t.ServiceID)
-		if s == nil || s.Spec.Labels[LabelRole] == "" || t.Err == "" || running[slotOf(t)] {
+		if s == nil || s.Spec.Labels[LabelRole] == "" || !k.sealed(s) || t.Err == "" || running[slotOf(t)] {
 			continue
 		}
 		problems = append(problems, taskProblem(snap, s, t))

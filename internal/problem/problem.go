@@ -23,6 +23,8 @@ const (
 	NoCluster      Kind = "no-cluster"       // service_cluster names a cluster nobody serves
 	NameTaken      Kind = "name-taken"       // a service of that name exists and is not ours
 	PortTaken      Kind = "port-taken"       // a published port is in use on a node
+	Stranger       Kind = "stranger"         // a service passes for one of ours and is not
+	RolledBack     Kind = "rolled-back"      // Swarm took a change of ours back
 	TaskFailing    Kind = "task-failing"     // a service that Interlock keeps cannot start its tasks
 	BundleRefused  Kind = "bundle-refused"   // a proxy did not accept a bundle
 	RenderFailed   Kind = "render-failed"    // an extension could not render a table

@@ -125,6 +125,11 @@ const (
 	UpdateRollbackCompleted UpdateState = "rollback_completed"
 )
 
+// RolledBack reports whether the last update is being or has been taken back.
+func (u UpdateState) RolledBack() bool {
+	return u == UpdateRollbackStarted || u == UpdateRollbackPaused || u == UpdateRollbackCompleted
+}
+
 // VirtualIP is a service's own address on one network.
 type VirtualIP struct {
 	NetworkID string

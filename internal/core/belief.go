@@ -1,0 +1,58 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// belief doubts a reading in which everything has gone: managers that restart
+// have been seen to answer with empty lists. Such a reading counts once it has
+// lasted and another one, made for that, says the same.
+type belief struct {
+	patience time.Duration
+	confirm  func(context.Context) (*snapshot.Snapshot, error)
+	held     *snapshot.Snapshot // the last reading that was believed
+	doubted  time.Time          // when the present doubt began; zero without one
+}
+
+// consider returns the reading to act on, nil if there is none, and after how
+// long to ask again; 0 for not before the next trigger.
+func (b *belief) consider(ctx context.Context, latest *snapshot.Snapshot, now time.Time) (*snapshot.Snapshot, time.Duration) {
+	if latest == nil {
+		return nil, 0
+	}
+	if !vanished(b.held, latest) {
+		return b.believe(latest), 0
+	}
+	if b.doubted.IsZero() {
+		b.doubted = now
+	}
+	if left := b.patience - now.Sub(b.doubted); left > 0 {
+		return b.held, left
+	}
+	if again, err := b.confirm(ctx); err == nil && vanished(b.held, again) {
+		return b.believe(latest), 0
+	}
+	// What contradicts the doubtful reading is published by the source too.
+	b.doubted = now
+	return b.held, b.patience
+}
+
+func (b *belief) believe(snap *snapshot.Snapshot) *snapshot.Snapshot {
+	b.held, b.doubted = snap, time.Time{}
+	return snap
+}
+
+// vanished reports whether a list that held something is empty now. Without a
+// reading before, a Swarm without a node or service is as unlikely.
+func vanished(before, after *snapshot.Snapshot) bool {
+	if before == nil {
+		return len(after.Nodes) == 0 || len(after.Services) == 0
+	}
+	gone := func(before, after int) bool { return before > 0 && after == 0 }
+	return gone(len(before.Services), len(after.Services)) ||
+		gone(len(before.Tasks), len(after.Tasks)) ||
+		gone(len(before.Nodes), len(after.Nodes))
+}
