@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
@@ -134,6 +138,78 @@ func TestAnObjectThatCannotBeReadIsLeftOutAlone(t *testing.T) {
 	}
 }
 
+func TestWhatCanNoLongerBeReadStaysAsItWasUntilItIsGone(t *testing.T) {
+	const (
+		good = `[{"ID":"known","Slot":1,"NodeID":"known","Status":{"State":"running"},"DesiredState":"running","Name":"known","Spec":{"Name":"known"}}]`
+		odd  = `[{"ID":"known","Slot":"one","Name":7,"Spec":7},{"ID":"never known","Slot":"one","Name":7,"Spec":7}]`
+	)
+	all := func(list string) answers {
+		return answers{"services": list, "tasks": list, "nodes": list, "networks": list}
+	}
+	now, log := all(good), new(strings.Builder)
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { now.of("1.41")(w, r) }), log)
+	var readings []*snapshot.Snapshot
+	for _, now = range []answers{all(good), all(odd), all(odd), all("[]"), all(odd)} {
+		s, err := c.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		readings = append(readings, s)
+	}
+	if s := readings[0]; len(s.Services) != 1 || len(s.Tasks) != 1 || len(s.Nodes) != 1 || len(s.Networks) != 1 {
+		t.Fatalf("the objects are not read: %+v", s)
+	}
+	for _, s := range readings[1:3] {
+		if diff := cmp.Diff(readings[0], s, addresses); diff != "" {
+			t.Errorf("an object is not as it was (-before +odd):\n%s", diff)
+		}
+	}
+	for _, s := range readings[3:] {
+		if len(s.Services)+len(s.Tasks)+len(s.Nodes)+len(s.Networks) != 0 {
+			t.Errorf("what is gone is there again: %+v", s)
+		}
+	}
+	if n := strings.Count(log.String(), "it stays as it was read last"); n != 4 {
+		t.Errorf("the four objects were reported %d times:\n%s", n, log)
+	}
+}
+
+func TestConfigsThatAreNotOursAreNotAskedFor(t *testing.T) {
+	var asked atomic.Value
+	engine := answers{}.of("1.41")
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/configs") {
+			asked.Store(r.URL.Query().Get("filters"))
+		}
+		engine(w, r)
+	}), new(strings.Builder))
+	if _, err := c.Snapshot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"label":{"com.docker.interlock.role":true}}`; asked.Load() != want {
+		t.Errorf("asked for %v, want %s", asked.Load(), want)
+	}
+}
+
+func TestAServiceThatGoesDuringItsUpdateIsAConflict(t *testing.T) {
+	var gone atomic.Bool
+	engine := answers{"services/app": `{"ID":"app","Version":{"Index":7}}`}.of("1.41")
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/update") {
+			gone.Store(true)
+		}
+		if gone.Load() {
+			http.Error(w, `{"message":"service app not found"}`, http.StatusNotFound)
+			return
+		}
+		engine(w, r)
+	}), new(strings.Builder))
+	err := c.UpdateService(t.Context(), "app", 7, snapshot.ServiceSpec{Name: "app", Image: "app:1"})
+	if !gone.Load() || !errors.Is(err, plan.ErrOutdated) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestWithoutItsEventsAnEngineIsReadStill(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -185,31 +261,6 @@ func TestAnEngineThatIsNotThereIsWorthWaitingFor(t *testing.T) {
 	wantUnready(t, c.Check(t.Context()), true, "no such file or directory")
 	_, err := c.CreateSecret(t.Context(), "s", nil, nil)
 	wantUnready(t, err, true, "creating secret s: ")
-}
-
-func TestAnAddressThatCannotBeUsedIsRefused(t *testing.T) {
-	notPEM := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(notPEM, []byte("hello"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		opts Options
-		want string
-	}{
-		"another scheme":         {Options{URL: "ssh://host"}, "it must read unix:///path/to/docker.sock or tcp://host:port"},
-		"a path alone":           {Options{URL: "/var/run/docker.sock"}, "it must read"},
-		"no port":                {Options{URL: "tcp://host"}, "it must read"},
-		"TLS on a socket":        {Options{URL: "unix:///s", CACert: notPEM}, "for a tcp:// address only"},
-		"a certificate, no key":  {Options{URL: "tcp://host:1", Cert: notPEM}, "both the certificate and its key"},
-		"a CA that is no CA":     {Options{URL: "tcp://host:1", CACert: notPEM}, "holds no certificate in PEM form"},
-		"a CA that is not there": {Options{URL: "tcp://host:1", CACert: notPEM + "x"}, "no such file or directory"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := Dial(t.Context(), c.opts); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want %q", err, c.want)
-			}
-		})
-	}
 }
 
 func TestWhereANodeIsReached(t *testing.T) {

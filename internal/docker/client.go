@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -34,12 +35,16 @@ const (
 
 // Options say where the Docker API is and how often to read it.
 type Options struct {
-	// URL is unix:///path/to/docker.sock or tcp://host:port.
+	// URL is unix:///path/to/docker.sock or SCHEME://host:port. The scheme
+	// https is TLS, http is not, and tcp is TLS where the fields below ask for
+	// it. With a unix URL they have no effect.
 	URL string
-	// CACert, Cert and Key are PEM files for a tcp URL behind TLS. CACert
-	// alone verifies the API; Cert and Key together say who we are.
+	// CACert, Cert and Key are PEM files for an API behind TLS; an http URL is
+	// an error beside them. CACert alone verifies the API; Cert and Key
+	// together say who we are.
 	CACert, Cert, Key string
-	// AllowInsecure speaks TLS without verifying the API's certificate.
+	// AllowInsecure speaks TLS without verifying the API's certificate; with
+	// an http URL it has no effect.
 	AllowInsecure bool
 	// PollInterval is how often the API is read when nothing announces a
 	// change; zero is DefaultPollInterval.
@@ -60,23 +65,24 @@ type Client struct {
 	negotiating sync.Mutex
 	version     string // of the API; empty until negotiated
 
+	last   atomic.Pointer[snapshot.Snapshot] // the latest complete reading
 	faults faultLog
 }
 
 // Dial prepares a client. It opens no connection, so an engine that is not
 // there is found by Check, but the TLS files must be readable.
 func Dial(_ context.Context, opts Options) (*Client, error) {
-	transport, base, err := newTransport(opts)
+	to, err := newAccess(opts)
 	if err != nil {
 		return nil, err
 	}
-	caller := &http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}
-	api, err := client.New(client.WithHTTPClient(caller), client.WithHost(opts.URL))
+	caller := &http.Client{Transport: to.transport, CheckRedirect: client.CheckRedirect}
+	api, err := client.New(client.WithHTTPClient(caller), client.WithHost(to.host))
 	if err != nil {
-		transport.CloseIdleConnections()
+		to.transport.CloseIdleConnections()
 		return nil, faultyURL(opts.URL, err.Error())
 	}
-	c := &Client{api: api, http: caller, base: base, url: opts.URL, poll: opts.PollInterval, log: opts.Logger}
+	c := &Client{api: api, http: caller, base: to.base, url: opts.URL, poll: opts.PollInterval, log: opts.Logger}
 	if c.poll <= 0 {
 		c.poll = DefaultPollInterval
 	}

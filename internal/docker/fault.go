@@ -17,7 +17,7 @@ func (l *faultLog) report(log *slog.Logger, faults []fault) {
 	now := make(map[fault]bool, len(faults))
 	for _, f := range faults {
 		if !l.known[f] && !now[f] {
-			log.Warn("part of the swarm cannot be read and is left out", "kind", f.kind, "id", f.id, "why", f.why)
+			log.Warn("part of the swarm cannot be read", "kind", f.kind, "id", f.id, "why", f.why, "so", f.consequence())
 		}
 		now[f] = true
 	}

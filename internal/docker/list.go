@@ -20,8 +20,18 @@ const (
 	maxWords = 16 << 10 // of an error's text
 )
 
-// fault is an object that was left out of a reading, wholly or in part.
-type fault struct{ kind, id, why string }
+// fault is an object that a reading could not understand, wholly or in part.
+type fault struct {
+	kind, id, why string
+	kept          bool // it is as in the reading before, rather than left out
+}
+
+func (f *fault) consequence() string {
+	if f.kept {
+		return "it stays as it was read last"
+	}
+	return "it is left out"
+}
 
 // list reads a list of the Docker API and gives each element to add. Elements
 // are decoded one by one: one that cannot be decoded becomes a fault, where
@@ -53,7 +63,7 @@ func list[W any](ctx context.Context, c *Client, kind, path string, filters clie
 		}
 		var element W
 		if err := json.Unmarshal(raw, &element); err != nil {
-			faults = append(faults, fault{kind, idOf(raw), err.Error()})
+			faults = append(faults, fault{kind: kind, id: idOf(raw), why: err.Error()})
 			continue
 		}
 		add(&element)

@@ -47,10 +47,40 @@ func TestASwarmIsReadOftenWhileItIsOnItsWay(t *testing.T) {
 	}
 }
 
-func TestWhatCannotSettleIsNotReadOftenForEver(t *testing.T) {
-	stuck := oneService(snapshot.UpdateNone)
-	if got := pollInterval(stuck, time.Minute, 0, patience); got != time.Minute {
-		t.Errorf("still read every %s", got)
+func TestPatienceEndsOnlyWhereNothingIsOnItsWay(t *testing.T) {
+	const every, unchanged = 3 * time.Second, time.Hour
+	on := func(ready bool, state, desired snapshot.TaskState) *snapshot.Snapshot {
+		task := taskAt("task", 1, 1, state, desired)
+		task.NodeID = "node"
+		s := oneService(snapshot.UpdateNone, task)
+		s.Nodes = []snapshot.Node{{ID: "node", Ready: ready}}
+		return s
+	}
+	running := taskAt("now", 1, 1, snapshot.TaskRunning, snapshot.TaskRunning)
+	pending := taskAt("new", 1, 1, snapshot.TaskPending, snapshot.TaskRunning)
+	for name, c := range map[string]struct {
+		s    *snapshot.Snapshot
+		want time.Duration
+	}{
+		"an update waits between two tasks":         {oneService(snapshot.UpdateUpdating, running), unsettledInterval},
+		"a rollback waits between two tasks":        {oneService(snapshot.UpdateRollbackStarted, running), unsettledInterval},
+		"a task is assigned to a node":              {on(true, snapshot.TaskAssigned, snapshot.TaskRunning), unsettledInterval},
+		"an image is pulled":                        {on(true, snapshot.TaskPreparing, snapshot.TaskRunning), unsettledInterval},
+		"an image is pulled for an update":          {on(true, snapshot.TaskPreparing, snapshot.TaskReady), unsettledInterval},
+		"a health check has not passed yet":         {on(true, snapshot.TaskStarting, snapshot.TaskRunning), unsettledInterval},
+		"a task ends its requests":                  {on(true, snapshot.TaskRunning, snapshot.TaskShutdown), unsettledInterval},
+		"a task is held back until a delay is over": {on(true, snapshot.TaskReady, snapshot.TaskReady), every},
+		"a task is pending":                         {oneService(snapshot.UpdateNone, pending), every},
+		"a task failed":                             {on(true, snapshot.TaskFailed, snapshot.TaskRunning), every},
+		"a task is missing":                         {oneService(snapshot.UpdateNone), every},
+		"a lost node's task is to stop":             {on(false, snapshot.TaskRunning, snapshot.TaskShutdown), every},
+		"a lost node's task was starting":           {on(false, snapshot.TaskStarting, snapshot.TaskRunning), every},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pollInterval(c.s, every, 0, unchanged); got != c.want {
+				t.Errorf("read every %s, want %s", got, c.want)
+			}
+		})
 	}
 }
 
@@ -201,6 +231,17 @@ func TestAStuckTaskIsReadSlowlyUntilSomethingChanges(t *testing.T) {
 		pass(3 * time.Second)
 		if n := w.readsIn(5 * time.Second); n < 15 {
 			t.Errorf("a service that moves again was read %d times in 5s", n)
+		}
+	})
+}
+
+func TestASlowUpdateIsReadOftenToItsEnd(t *testing.T) {
+	running := taskAt("now", 1, 1, snapshot.TaskRunning, snapshot.TaskRunning)
+	w := &world{now: oneService(snapshot.UpdateUpdating, running)}
+	watchWorld(t, w, func() {
+		pass(10 * patience)
+		if n := w.readsIn(30 * time.Second); n < 110 {
+			t.Errorf("a service that is updating was read %d times in 30s", n)
 		}
 	})
 }

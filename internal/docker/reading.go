@@ -4,28 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
 // Snapshot reads the Swarm once, within ten seconds. A reading is complete or
 // an error; two readings of a Swarm that did not change are deeply equal.
 //
-// An object that cannot be understood is left out, and of addresses that
-// cannot be parsed only the address is; each is logged once, for as long as it
-// stays so.
+// A service, task, node or network that cannot be understood stays as it was in
+// the reading before, so that no route is lost by it; any other object, and one
+// that was never read, is left out. Of addresses that cannot be parsed only the
+// address is left out. Each is logged once, for as long as it stays so.
 func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
-	r := reading{client: c}
+	r := reading{client: c, last: c.last.Load()}
+	if r.last == nil {
+		r.last = new(snapshot.Snapshot)
+	}
 	if err := r.complete(ctx); err != nil {
 		return nil, c.explain(ctx, err)
 	}
 	c.faults.report(c.log, r.faults)
 	r.result.Tasks = withoutHistory(r.result.Tasks)
 	r.result.Sort()
+	c.last.Store(&r.result)
 	return &r.result, nil
 }
 
@@ -49,6 +56,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 // run at the same time.
 type reading struct {
 	client *Client
+	last   *snapshot.Snapshot // what was read before, or an empty one
 	result snapshot.Snapshot
 
 	mu     sync.Mutex
@@ -77,48 +85,72 @@ func (r *reading) fault(faults ...fault) {
 }
 
 func (r *reading) services(ctx context.Context) error {
-	return read(ctx, r, "service", nil, func(w *wireService) {
-		r.result.Services = append(r.result.Services, w.service(r))
+	add := func(w *wireService) { r.result.Services = append(r.result.Services, w.service(r)) }
+	return read(ctx, r, "service", nil, add, func(id string) bool {
+		return addLast(&r.result.Services, r.last.Service(id))
 	})
 }
 
 func (r *reading) tasks(ctx context.Context) error {
+	add := func(w *wireTask) { r.result.Tasks = append(r.result.Tasks, w.task(r)) }
 	// The API filters tasks by desired state only. A task that is to stop but
 	// still runs has to be seen, so this reads the history too.
-	return read(ctx, r, "task", nil, func(w *wireTask) {
-		r.result.Tasks = append(r.result.Tasks, w.task(r))
+	return read(ctx, r, "task", nil, add, func(id string) bool {
+		i := slices.IndexFunc(r.last.Tasks, func(t snapshot.Task) bool { return t.ID == id })
+		return i >= 0 && addLast(&r.result.Tasks, &r.last.Tasks[i])
 	})
 }
 
 func (r *reading) nodes(ctx context.Context) error {
-	return read(ctx, r, "node", nil, func(w *wireNode) {
-		r.result.Nodes = append(r.result.Nodes, w.node())
+	add := func(w *wireNode) { r.result.Nodes = append(r.result.Nodes, w.node()) }
+	return read(ctx, r, "node", nil, add, func(id string) bool {
+		return addLast(&r.result.Nodes, r.last.Node(id))
 	})
 }
 
 func (r *reading) networks(ctx context.Context) error {
+	add := func(w *wireNetwork) { r.result.Networks = append(r.result.Networks, w.network()) }
 	swarmScoped := client.Filters{}.Add("scope", "swarm")
-	return read(ctx, r, "network", swarmScoped, func(w *wireNetwork) {
-		r.result.Networks = append(r.result.Networks, w.network())
+	return read(ctx, r, "network", swarmScoped, add, func(id string) bool {
+		return addLast(&r.result.Networks, r.last.Network(id))
 	})
 }
 
 func (r *reading) secrets(ctx context.Context) error {
-	return read(ctx, r, "secret", nil, func(w *wireObject) {
-		r.result.Secrets = append(r.result.Secrets, w.object())
-	})
+	add := func(w *wireObject) { r.result.Secrets = append(r.result.Secrets, w.object()) }
+	return read(ctx, r, "secret", nil, add, leaveOut)
 }
 
 func (r *reading) configs(ctx context.Context) error {
-	return read(ctx, r, "config", nil, func(w *wireObject) {
-		r.result.Configs = append(r.result.Configs, w.object())
-	})
+	add := func(w *wireObject) { r.result.Configs = append(r.result.Configs, w.object()) }
+	// The list carries the content of every config in it, up to a megabyte
+	// each. A role is what all of ours have, and nobody else's matter.
+	ours := client.Filters{}.Add("label", plan.LabelRole)
+	return read(ctx, r, "config", ours, add, leaveOut)
 }
 
-func read[W any](ctx context.Context, r *reading, kind string, filters client.Filters, add func(*W)) error {
+// addLast adds what was read before, if there is any.
+func addLast[O any](list *[]O, last *O) bool {
+	if last == nil {
+		return false
+	}
+	*list = append(*list, *last)
+	return true
+}
+
+func leaveOut(string) bool { return false }
+
+// read gives every object of a kind to add, and the ID of one that cannot be
+// understood to keepLast, which tells whether there was one to keep.
+func read[W any](
+	ctx context.Context, r *reading, kind string, filters client.Filters, add func(*W), keepLast func(id string) bool,
+) error {
 	faults, err := list(ctx, r.client, kind, "/"+kind+"s", filters, add)
 	if err != nil {
 		return fmt.Errorf("reading the Swarm's %ss: %w", kind, err)
+	}
+	for i := range faults {
+		faults[i].kept = keepLast(faults[i].id)
 	}
 	r.fault(faults...)
 	return nil

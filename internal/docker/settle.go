@@ -10,8 +10,9 @@ const (
 	// unsettledInterval is how often a Swarm is read whose tasks are on their
 	// way, since the API announces no change of a task.
 	unsettledInterval = 250 * time.Millisecond
-	// patience is how long it is read so without any change to be seen. A task
-	// that cannot run would otherwise cost CPU for as long as it is wanted.
+	// patience is how long a Swarm that only waits for something is read so
+	// without any change to be seen. A task that cannot run would otherwise
+	// cost CPU for as long as it is wanted.
 	patience = 30 * time.Second
 	// hintGap is the least pause before a reading that an event asks for, so
 	// that many events make one reading.
@@ -25,10 +26,48 @@ const (
 // after a reading s that took so long, the last change being so long ago.
 func pollInterval(s *snapshot.Snapshot, every, took, unchanged time.Duration) time.Duration {
 	interval := every
-	if unchanged < patience && !settled(s) {
+	if moving(s) || unchanged < patience && !settled(s) {
 		interval = min(every, unsettledInterval)
 	}
 	return max(interval, restFactor*took)
+}
+
+// moving tells that something is on its way that Swarm will bring to an end,
+// however long nothing is seen of it: between two tasks of an update, while an
+// image is pulled or until a health check passes.
+func moving(s *snapshot.Snapshot) bool {
+	for i := range s.Services {
+		if isUpdating(&s.Services[i]) {
+			return true
+		}
+	}
+	for i := range s.Tasks {
+		if onItsWay(&s.Tasks[i]) && mayMove(s, &s.Tasks[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isUpdating(s *snapshot.Service) bool {
+	return s.Update == snapshot.UpdateUpdating || s.Update == snapshot.UpdateRollbackStarted
+}
+
+// onItsWay tells that the task's node is about to start or to stop it. One
+// that is pending has no node yet, and one that is ready and meant to be no
+// more waits for Swarm's word.
+func onItsWay(t *snapshot.Task) bool {
+	starts := t.State >= snapshot.TaskAssigned && t.State < snapshot.TaskRunning &&
+		t.State < t.Desired && t.Desired <= snapshot.TaskRunning
+	stops := t.State == snapshot.TaskRunning && t.Desired > snapshot.TaskRunning
+	return starts || stops
+}
+
+// mayMove tells that the task's node can report anything. The tasks of a lost
+// node stay as they were for as long as a day.
+func mayMove(s *snapshot.Snapshot, t *snapshot.Task) bool {
+	node := s.Node(t.NodeID)
+	return node != nil && node.Ready
 }
 
 // settled tells that every service and every task is where it should be.
@@ -46,7 +85,7 @@ func settled(s *snapshot.Snapshot) bool {
 	}
 	for i := range s.Services {
 		service := &s.Services[i]
-		if service.Update == snapshot.UpdateUpdating || service.Update == snapshot.UpdateRollbackStarted {
+		if isUpdating(service) {
 			return false
 		}
 		if replicas := service.Spec.Replicas; replicas != nil && *replicas != running[service.ID] {

@@ -46,7 +46,7 @@ func (w *wireService) service(r *reading) snapshot.Service {
 		}
 		addr, err := parsePrefix(v.Addr)
 		if err != nil {
-			r.fault(fault{"service", w.ID, fmt.Sprintf("its virtual IP: %v", err)})
+			r.fault(fault{kind: "service", id: w.ID, why: fmt.Sprintf("its virtual IP: %v", err)})
 			continue
 		}
 		s.VirtualIPs = append(s.VirtualIPs, snapshot.VirtualIP{NetworkID: v.NetworkID, Addr: addr})
@@ -120,7 +120,7 @@ func (w *wireTask) task(r *reading) snapshot.Task {
 		for _, text := range a.Addresses {
 			prefix, err := parsePrefix(text)
 			if err != nil {
-				r.fault(fault{"task", w.ID, fmt.Sprintf("its address: %v", err)})
+				r.fault(fault{kind: "task", id: w.ID, why: fmt.Sprintf("its address: %v", err)})
 				continue
 			}
 			attachment.Addrs = append(attachment.Addrs, prefix.Addr())
@@ -197,8 +197,8 @@ func (w *wireNetwork) network() snapshot.Network {
 	return snapshot.Network{ID: w.ID, Name: w.Name, Driver: w.Driver, Ingress: w.Ingress, Labels: orNil(w.Labels)}
 }
 
-// wireObject is a secret or a config. A config's list carries the data too,
-// which is skipped here.
+// wireObject is a secret or a config. The list of configs carries their content
+// too, which is skipped here; that of secrets never does.
 type wireObject struct {
 	ID string
 	swarm.Meta

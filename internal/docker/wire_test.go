@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/moby/moby/client"
 
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
@@ -39,6 +40,7 @@ func TestARealEngine(t *testing.T) {
 	t.Run("gives a service back as it was created", func(t *testing.T) { createAndReadBack(t, c) })
 	t.Run("keeps what the operator set when a service is updated", func(t *testing.T) { operatorsFieldsSurvive(t, e, c) })
 	t.Run("refuses an update of what somebody else changed", func(t *testing.T) { conflictingUpdates(t, e, c) })
+	t.Run("says what a service misses", func(t *testing.T) { missingObjects(t, e, c) })
 	t.Run("stores secrets and configs", func(t *testing.T) { secretsAndConfigs(t, c) })
 	t.Run("has its changes published", func(t *testing.T) { changesArePublished(t, e, c) })
 }
@@ -80,8 +82,11 @@ func readCompletely(t *testing.T, e *engine, c *Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := c.CreateConfig(ctx, "page.html", nil, []byte("<p>"))
+	config, err := c.CreateConfig(ctx, "page.html", map[string]string{plan.LabelRole: "page"}, []byte("<p>"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreateConfig(ctx, "of-somebody-else", nil, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	service, err := c.CreateService(ctx, snapshot.ServiceSpec{
@@ -120,7 +125,7 @@ func readCompletely(t *testing.T, e *engine, c *Client) {
 	}) {
 		t.Errorf("unexpected secrets: %+v", s.Secrets)
 	}
-	if !slices.ContainsFunc(s.Configs, func(o snapshot.Object) bool { return o.ID == config && o.Name == "page.html" }) {
+	if len(s.Configs) != 1 || s.Configs[0].ID != config || s.Configs[0].Name != "page.html" || s.Configs[0].Labels[plan.LabelRole] != "page" {
 		t.Errorf("unexpected configs: %+v", s.Configs)
 	}
 	wantRunningApp(t, s, service, overlay.ID)
@@ -168,7 +173,7 @@ func changesArePublished(t *testing.T, e *engine, c *Client) {
 		})
 	}()
 	await(ctx, t, published, func(*snapshot.Snapshot) bool { return true })
-	config, err := c.CreateConfig(ctx, "announced", nil, []byte("x"))
+	config, err := c.CreateConfig(ctx, "announced", map[string]string{plan.LabelRole: "test"}, []byte("x"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,9 +37,19 @@ func failed(doing string, err error) error {
 	}
 }
 
+// ifGone makes plan.ErrOutdated of a call's failure to find the one object that
+// it names. A call that names others too, as a specification does, may as well
+// miss one of those, which no new plan would help.
+func ifGone(err error) error {
+	if cerrdefs.IsNotFound(err) {
+		return fmt.Errorf("%w: %w", plan.ErrOutdated, err)
+	}
+	return err
+}
+
 // isConflict knows Swarm's failed version check by its words, for the API
 // gives it the same status as any other internal error.
 func isConflict(err error) bool {
-	return cerrdefs.IsConflict(err) || cerrdefs.IsAlreadyExists(err) || cerrdefs.IsNotFound(err) ||
+	return cerrdefs.IsConflict(err) || cerrdefs.IsAlreadyExists(err) ||
 		strings.Contains(err.Error(), "update out of sequence")
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -13,7 +14,7 @@ import (
 )
 
 // CreateService creates a service and returns its ID. A name that is taken is
-// plan.ErrOutdated.
+// plan.ErrOutdated; a network, secret or config that is missing is not.
 func (c *Client) CreateService(ctx context.Context, spec snapshot.ServiceSpec) (id string, err error) {
 	var raw swarm.ServiceSpec
 	apply(&raw, spec)
@@ -27,26 +28,40 @@ func (c *Client) CreateService(ctx context.Context, spec snapshot.ServiceSpec) (
 }
 
 // UpdateService makes a service say what spec says, and leaves what spec does
-// not model as it is. It is plan.ErrOutdated if the service is no longer of that
-// version.
+// not model as it is. It is plan.ErrOutdated if the service is gone or no longer
+// of that version, but not if a network, secret or config is missing.
 func (c *Client) UpdateService(ctx context.Context, id string, version uint64, spec snapshot.ServiceSpec) error {
 	return c.write(ctx, "updating service "+spec.Name, func(ctx context.Context) error {
-		current, err := c.api.ServiceInspect(ctx, id, client.ServiceInspectOptions{})
+		current, err := c.serviceAt(ctx, id, version)
 		if err != nil {
 			return err
 		}
-		if now := current.Service.Version.Index; now != version {
-			return fmt.Errorf("%w: it is at version %d, not %d", plan.ErrOutdated, now, version)
-		}
-		raw := current.Service.Spec
+		raw := current.Spec
 		apply(&raw, spec)
 		updated, err := c.api.ServiceUpdate(ctx, id, client.ServiceUpdateOptions{
 			Version: swarm.Version{Index: version},
 			Spec:    raw,
 		})
 		c.warn(spec.Name, updated.Warnings)
+		if cerrdefs.IsNotFound(err) { // the service, or something that it is to use
+			if _, since := c.serviceAt(ctx, id, version); errors.Is(since, plan.ErrOutdated) {
+				return since
+			}
+		}
 		return err
 	})
+}
+
+// serviceAt is plan.ErrOutdated if the service is gone or of another version.
+func (c *Client) serviceAt(ctx context.Context, id string, version uint64) (swarm.Service, error) {
+	found, err := c.api.ServiceInspect(ctx, id, client.ServiceInspectOptions{})
+	if err != nil {
+		return swarm.Service{}, ifGone(err)
+	}
+	if now := found.Service.Version.Index; now != version {
+		return swarm.Service{}, fmt.Errorf("%w: it is at version %d, not %d", plan.ErrOutdated, now, version)
+	}
+	return found.Service, nil
 }
 
 // RemoveService removes a service; one that is gone already is removed.
@@ -96,7 +111,7 @@ func (c *Client) ReadConfig(ctx context.Context, id string) (data []byte, err er
 	err = c.write(ctx, "reading config "+id, func(ctx context.Context) error {
 		found, err := c.api.ConfigInspect(ctx, id, client.ConfigInspectOptions{})
 		data = found.Config.Spec.Data
-		return err
+		return ifGone(err)
 	})
 	return data, err
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -129,6 +131,42 @@ func conflictingUpdates(t *testing.T, e *engine, c *Client) {
 	}
 	if label := current(t, c, id).Spec.Labels["operator"]; label != "was here" {
 		t.Errorf("the refused update took effect: %q", label)
+	}
+}
+
+func missingObjects(t *testing.T, e *engine, c *Client) {
+	id, err := c.CreateService(t.Context(), snapshot.ServiceSpec{Name: "needy", Image: testImage, Replicas: ptr(uint64(0))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := snapshot.FileRef{ID: "nosuchid", Name: "absent", Target: "absent"}
+	for what, need := range map[string]func(*snapshot.ServiceSpec){
+		"network": func(s *snapshot.ServiceSpec) { s.Networks = []string{"absent"} },
+		"secret":  func(s *snapshot.ServiceSpec) { s.Secrets = []snapshot.FileRef{ref} },
+		"config":  func(s *snapshot.ServiceSpec) { s.Configs = []snapshot.FileRef{ref} },
+	} {
+		wantMissing := func(doing string, err error) {
+			t.Helper()
+			if err == nil || errors.Is(err, plan.ErrOutdated) {
+				t.Fatalf("%s without its %s: %v", doing, what, err)
+			}
+			for _, words := range []string{doing, what + " ", "absent", "not found"} {
+				if !strings.Contains(err.Error(), words) {
+					t.Errorf("%q does not say %q", err, words)
+				}
+			}
+		}
+		fresh := snapshot.ServiceSpec{Name: "new-needy", Image: testImage}
+		need(&fresh)
+		_, err := c.CreateService(t.Context(), fresh)
+		wantMissing("creating service new-needy", err)
+		service := current(t, c, id)
+		need(&service.Spec)
+		wantMissing("updating service needy", c.UpdateService(t.Context(), id, service.Version, service.Spec))
+		_, err = e.api.ServiceInspect(t.Context(), "new-needy", client.ServiceInspectOptions{})
+		if !cerrdefs.IsNotFound(err) {
+			t.Errorf("a service without its %s was created: %v", what, err)
+		}
 	}
 }
 

@@ -30,6 +30,8 @@ func readSettings(r *reader, root *node, complete bool) *Settings {
 	}
 	for _, d := range extensions {
 		d.dropUnused(r)
+		noticePending(r, d.path, extensionKeys, d.given, d.proxy())
+		noticePending(r, d.path+"."+configKey, optionKeys, d.options, d.proxy())
 		s.Extensions = append(s.Extensions, d.Extension)
 	}
 	slices.SortFunc(s.Extensions, func(a, b Extension) int { return strings.Compare(a.Name, b.Name) })
@@ -46,12 +48,19 @@ func checkTLS(r *reader, s *Settings, given map[string]*node) {
 			r.fault(given[p[0]].offset, p[0], "this needs %s as well, which is missing", p[1])
 		}
 	}
-	if !strings.HasPrefix(s.DockerURL, "unix:") {
+	scheme, _, _ := strings.Cut(strings.ToLower(s.DockerURL), ":")
+	if scheme != "unix" && scheme != "http" {
 		return
 	}
 	for _, name := range []string{"AllowInsecure", "TLSCACert", "TLSCert", "TLSKey"} {
-		if v := given[name]; v != nil && v.text != "false" {
+		switch v := given[name]; {
+		case v == nil || v.text == "false":
+		case scheme == "unix":
 			r.notice(name, "has no effect: DockerURL is a unix socket, which is spoken with without TLS.")
+		case name == "AllowInsecure":
+			r.notice(name, "has no effect: DockerURL begins with http://, which is spoken without TLS.")
+		default:
+			r.fault(v.offset, name, "this needs TLS, but DockerURL begins with http://; write https:// there, or take this key out")
 		}
 	}
 }
@@ -168,6 +177,15 @@ func (d *draft) setConfigPath() {
 		d.ProxyConfigPath = defaultHAProxyPath
 	default:
 		d.ProxyConfigPath = defaultNginxPath
+	}
+}
+
+// noticePending tells of keys whose effect comes with a later version.
+func noticePending[T any](r *reader, path string, keys []key[T], given map[string]*node, used proxies) {
+	for _, k := range keys {
+		if given[k.name] != nil && k.pending&used != 0 {
+			r.notice(pathOf(path, k.name), "is accepted, but without effect in this version.")
+		}
 	}
 }
 

@@ -81,6 +81,9 @@ func hostName(s string) bool {
 	return net.ParseIP(address) != nil || hostPattern.MatchString(s)
 }
 
+// maxSocketPath is the greatest length of a unix socket's path on Linux.
+const maxSocketPath = 107
+
 func checkDockerURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" {
@@ -88,6 +91,12 @@ func checkDockerURL(s string) (string, error) {
 	}
 	switch u.Scheme {
 	case "unix":
+		if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return "", errors.New("has more than a path; write it as unix:///var/run/docker.sock")
+		}
+		if len(u.Path) > maxSocketPath {
+			return "", fmt.Errorf("is longer than the path of a socket can be, which is %d bytes", maxSocketPath)
+		}
 		if u.Host != "" || !path.IsAbs(u.Path) || u.Path == "/" {
 			return "", errors.New("names no socket by its absolute path; mind the third slash, as in unix:///var/run/docker.sock")
 		}
@@ -121,6 +130,19 @@ func checkPath(s string) (string, error) {
 		return "", errors.New("holds a character that a path here must not have: white space, a quote or one of ; { } $ \\")
 	case path.Clean(s) != s:
 		return "", fmt.Errorf("goes a roundabout way; write %s", quote(path.Clean(s)))
+	}
+	return s, nil
+}
+
+// checkConfigPath keeps the folder that an extension's files go to from being
+// the whole file system of the proxy's container.
+func checkConfigPath(s string) (string, error) {
+	if s, err := checkPath(s); err != nil {
+		return s, err
+	}
+	if path.Dir(s) == "/" {
+		return "", fmt.Errorf("stands directly below /, but extensions may write into the folder of this file; give it a folder of its own, as in %s",
+			quote("/etc/proxy"+s))
 	}
 	return s, nil
 }

@@ -13,6 +13,9 @@ type key[T any] struct {
 	example string
 	// void says why the key has no effect; empty where it has one.
 	void string
+	// pending are the kinds of proxies for which the key has no effect in this
+	// version yet; the landing of its effect takes it out.
+	pending proxies
 	// proxies are the kinds of proxies that use the key; empty: not known to
 	// matter, as for all keys outside of Config.
 	proxies proxies
@@ -38,6 +41,11 @@ func required[T any](k key[T]) key[T] {
 
 func void[T any](k key[T], why string) key[T] {
 	k.void = why
+	return k
+}
+
+func pending[T any](on proxies, k key[T]) key[T] {
+	k.pending = on
 	return k
 }
 

@@ -21,6 +21,7 @@ var (
 	endpoint      = text("an address `host:port`", `"10.0.0.5:8080"`, checkEndpoint)
 	dockerURL     = text("a `unix://`, `tcp://`, `http://` or `https://` URL", `"unix:///var/run/docker.sock"`, checkDockerURL)
 	filePath      = text("an absolute path", `"/etc/interlock/file"`, checkPath)
+	configPath    = text("an absolute path, in a folder", `"/etc/nginx/nginx.conf"`, checkConfigPath)
 	logPath       = text("an absolute path, or `syslog:server=…`", `"/dev/stdout"`, checkLogPath)
 	serviceName   = text("the name of a service", `"interlock-proxy"`, checkServiceName)
 	cluster       = text("a name: letters, digits, `.`, `_`, `-`; empty is the default cluster", `"us-east"`, checkCluster)

@@ -39,7 +39,7 @@ PollInterval = "3s"
 - An optional key with an empty string is the same as one that is left out.
 - Durations are a number and a unit: ` + "`500ms`, `3s`, `1m30s`, `1h`" + `.
 - A label's name may be written with or without quotes: ` + "`com.example.role = \"lb\"` and `\"com.example.role\" = \"lb\"`" + ` are the same label.
-- Keys that have no effect are accepted; the core and ` + "`interlock config check`" + ` say so.
+- Keys that have no effect, or none in this version yet, are accepted and marked below; the core and ` + "`interlock config check`" + ` say so.
 - The file is at most 1 MiB; Swarm's own limit for a config lies just below.
 `
 
@@ -56,7 +56,8 @@ const referenceOptions = `
 ## ` + "`[Extensions.NAME.Config]`" + `
 
 What the extension renders with. The third column says which proxies use a key; given to another it is left out, with a notice. What stands in
-raw lines is the operator's own: it goes into the configuration as it is, unchecked.
+raw lines is the operator's own: it goes into the configuration as it is, unchecked. This version brings an extension for nginx only: the keys
+for HAProxy reach an ` + "`Image`" + ` of your own, which gives them their meaning.
 
 `
 
@@ -83,10 +84,16 @@ func WriteReference(w io.Writer) error {
 
 // sense is what the key means, and that it has no effect if so.
 func (k key[T]) sense() string {
-	if k.void == "" {
+	switch {
+	case k.void != "":
+		return k.meaning + " *Accepted without effect: " + k.void + ".*"
+	case k.pending == 0:
 		return k.meaning
+	case k.pending == both || k.pending == k.proxies:
+		return k.meaning + " *Accepted, but without effect in this version.*"
+	default:
+		return k.meaning + " *Accepted, but without effect in this version for " + k.pending.String() + ".*"
 	}
-	return k.meaning + " *Accepted without effect: " + k.void + ".*"
 }
 
 func writeRow(w io.Writer, name string, cells ...string) {

@@ -27,7 +27,8 @@ const maxSize = 1 << 20
 type Settings struct {
 	// ListenAddr is the host:port of the core's gRPC API; the host may be empty.
 	ListenAddr string
-	// DockerURL is a unix, tcp, http or https URL.
+	// DockerURL is a unix, tcp, http or https URL. With an http URL there are
+	// no TLS files; with a unix URL they have no effect.
 	DockerURL string
 	// TLSCACert, TLSCert and TLSKey are absolute paths or empty. TLSCert and
 	// TLSKey are given together or not at all.

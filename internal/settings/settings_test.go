@@ -295,6 +295,30 @@ func TestWhatPassesHereTheNginxRendererTakes(t *testing.T) {
 	}
 }
 
+// urls are the lists that internal/docker is tested with too: what is taken
+// here must work there.
+func urls(t *testing.T, list string) []string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "dockerurl", list))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(content), "\n"), "\n")
+}
+
+func TestWhichURLsOfADockerAPIAreTaken(t *testing.T) {
+	for _, url := range urls(t, "taken") {
+		if got := parse(t, "DockerURL = \""+url+"\"\n"+smallest).DockerURL; got != url {
+			t.Errorf("%s became %s", url, got)
+		}
+	}
+	for _, url := range urls(t, "refused") {
+		if _, err := settings.Parse("config.toml", []byte("DockerURL = \""+url+"\"\n"+smallest)); err == nil {
+			t.Errorf("%s is taken", url)
+		}
+	}
+}
+
 func TestSignalsAreNamedWhicheverWayTheyAreWritten(t *testing.T) {
 	for _, written := range []string{`"SIGQUIT"`, `"QUIT"`, `"sigquit"`, `"3"`, `3`} {
 		s := parse(t, smallest+"ProxyStopSignal = "+written+"\n")

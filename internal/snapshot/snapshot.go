@@ -19,7 +19,9 @@ type Snapshot struct {
 	Nodes    []Node
 	Networks []Network
 	Secrets  []Object
-	Configs  []Object
+	// Configs are those that Interlock made, known by their label for a role
+	// (plan.LabelRole), and no others: a list of configs carries their content.
+	Configs []Object
 }
 
 // Service is a Swarm service as its managers store it.
