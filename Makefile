@@ -36,10 +36,9 @@ build: $(OUT)/interlock $(OUT)/interlock-demo ## build the binaries into build/
 
 # Always asked for: go itself knows best what changed.
 .PHONY: FORCE
-$(OUT)/interlock: FORCE
-	@$(GO_BUILD) -o $@ ./cmd/interlock
-$(OUT)/interlock-demo: FORCE
-	@$(GO_BUILD) -o $@ ./cmd/interlock-demo
+# One build of both compiles what they share once.
+$(OUT)/interlock $(OUT)/interlock-demo &: FORCE
+	@$(GO_BUILD) -o $(OUT)/ ./cmd/interlock ./cmd/interlock-demo
 
 $(OUT)/rootfs.tar: deploy/interlock-proxy/rootfs $(wildcard deploy/interlock-proxy/etc/*)
 	@mkdir -p $(@D)

@@ -11,16 +11,7 @@ import (
 	"time"
 )
 
-// with changes one line of the walkthrough's configuration.
-func with(line, replacement string) string {
-	config := walkthroughConfig()
-	if !strings.Contains(config, line) {
-		panic("the configuration has no line " + line)
-	}
-	return strings.Replace(config, line, replacement, 1)
-}
-
-func twoProxies() string { return with("ProxyReplicas = 1", "ProxyReplicas = 2") }
+func twoProxies() string { return site.ConfigWith("ProxyReplicas = 1", "ProxyReplicas = 2") }
 
 func TestTheOperatorsOwnChangesSurviveANewConfiguration(t *testing.T) {
 	i := install(t, walkthroughConfig())
@@ -28,7 +19,7 @@ func TestTheOperatorsOwnChangesSurviveANewConfiguration(t *testing.T) {
 		"--replicas", "2", "--limit-memory", "512m", "interlock-proxy")
 	waitForProxies(t, loadBalancers...)
 
-	i.reconfigure(with(`ProxyServiceName = "interlock-proxy"`, `ProxyServiceName = "interlock-proxy"
+	i.reconfigure(site.ConfigWith(`ProxyServiceName = "interlock-proxy"`, `ProxyServiceName = "interlock-proxy"
     ProxyStopGracePeriod = "20s"
     ProxyLabels = { tier = "edge" }
     ProxyConstraints = ["node.platform.os==linux"]`))

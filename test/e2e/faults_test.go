@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/interlock-lb/interlock/test/walkthrough"
 )
 
 func TestWhenAProxysNodeIsLostTheOtherServes(t *testing.T) {
@@ -93,8 +95,8 @@ func TestEverythingStartedAnewComesToTheSameTable(t *testing.T) {
 		}
 		return nil
 	})
-	docker(t, "config", "rm", "service.interlock.conf")
-	i := &installation{t: t, config: "service.interlock.conf"}
+	forget(t)
+	i := &installation{t: t, config: walkthrough.ConfigName}
 	i.create(strings.Replace(twoProxies(), `ProxyArgs = []`, `ProxyArgs = []
     ProxyConstraints = ["node.labels.nodetype==loadbalancer"]`, 1))
 	for _, node := range loadBalancers {
@@ -103,6 +105,23 @@ func TestEverythingStartedAnewComesToTheSameTable(t *testing.T) {
 	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
 	if after := waitForSameTable(t); after != before {
 		t.Errorf("the table is %s, was %s", after, before)
+	}
+	createApp(t, "news", "news.local")
+	waitForAnswer(t, "news.local", "news", loadBalancers...)
+}
+
+// forget removes all that Interlock keeps: its configuration, authority,
+// identities, and the proxies' last good bundles.
+func forget(t *testing.T) {
+	t.Helper()
+	for _, kind := range []string{"config", "secret"} {
+		docker(t, append([]string{kind, "rm"}, strings.Fields(docker(t, kind, "ls", "-q"))...)...)
+	}
+	for _, name := range loadBalancers {
+		eventually(t, "the volume of "+name+" is free", func(ctx context.Context) error {
+			_, err := cluster.Node(name).Docker(ctx, "volume", "rm", "interlock-proxy-default")
+			return err
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/walkthrough"
 )
 
 // Every wait of these tests ends; patience is long because it says nothing
@@ -19,37 +19,10 @@ import (
 const patience = 60 * time.Second
 
 // loadBalancers are the nodes that the walkthrough sets aside for proxies.
-var loadBalancers = []string{"lb-00", "lb-01"}
+var loadBalancers = walkthrough.LoadBalancers()
 
 // walkthroughConfig is the file of the walkthrough.
-func walkthroughConfig() string {
-	return fmt.Sprintf(`ListenAddr = ":8080"
-DockerURL = "unix:///var/run/docker.sock"
-PollInterval = "3s"
-
-[Extensions]
-  [Extensions.default]
-    Image = %q
-    Args = []
-    ServiceName = "interlock-ext"
-    ProxyImage = %q
-    ProxyArgs = []
-    ProxyServiceName = "interlock-proxy"
-    ProxyConfigPath = "/etc/nginx/nginx.conf"
-    ProxyReplicas = 1
-    PublishMode = "host"
-    PublishedPort = 80
-    TargetPort = 80
-    PublishedSSLPort = 443
-    TargetSSLPort = 443
-    [Extensions.default.Config]
-      User = "nginx"
-      PidPath = "/var/run/proxy.pid"
-      WorkerProcesses = 1
-      RlimitNoFile = 65535
-      MaxConnections = 2048
-`, image("interlock-extension"), image("interlock-proxy"))
-}
+func walkthroughConfig() string { return site.Config() }
 
 // installation is Interlock on the shared Swarm, removed when its test ends.
 type installation struct {
@@ -68,7 +41,7 @@ func newInstallation(t *testing.T) *installation {
 		}
 		removeEverything(t)
 	})
-	return &installation{t: t, config: "service.interlock.conf"}
+	return &installation{t: t, config: walkthrough.ConfigName}
 }
 
 // install types the walkthrough up to the point where apps can be deployed,
@@ -76,8 +49,8 @@ func newInstallation(t *testing.T) *installation {
 func install(t *testing.T, config string) *installation {
 	t.Helper()
 	i := newInstallation(t)
-	for _, name := range loadBalancers {
-		docker(t, "node", "update", "--label-add", "nodetype=loadbalancer", name)
+	if err := site.SetLoadBalancersAside(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	i.create(config)
 	waitForService(t, "interlock-proxy")
@@ -86,17 +59,14 @@ func install(t *testing.T, config string) *installation {
 }
 
 // create makes the Docker config and the core service.
-func (i *installation) create(config string, more ...string) {
+func (i *installation) create(config string) {
 	i.t.Helper()
-	dockerInput(i.t, config, "config", "create", i.config, "-")
-	args := []string{
-		"service", "create", "--detach", "--name", "interlock",
-		"--mount", "src=/var/run/docker.sock,dst=/var/run/docker.sock,type=bind",
-		"--constraint", "node.role==manager", "--publish", "mode=host,target=8080",
-		"--config", "src=" + i.config + ",target=/config.toml",
+	if err := site.StoreConfig(i.t.Context(), i.config, config); err != nil {
+		i.t.Fatal(err)
 	}
-	args = append(args, more...)
-	docker(i.t, append(args, image("interlock"), "-D", "run", "-c", "/config.toml")...)
+	if err := site.CreateCore(i.t.Context(), i.config); err != nil {
+		i.t.Fatal(err)
+	}
 }
 
 // reconfigure replaces the core's configuration as the reference shows it.
@@ -104,7 +74,9 @@ func (i *installation) reconfigure(config string, more ...string) {
 	i.t.Helper()
 	i.configs++
 	name := fmt.Sprintf("service.interlock.conf.%d", i.configs)
-	dockerInput(i.t, config, "config", "create", name, "-")
+	if err := site.StoreConfig(i.t.Context(), name, config); err != nil {
+		i.t.Fatal(err)
+	}
 	args := []string{
 		"service", "update", "--detach", "--config-rm", i.config,
 		"--config-add", "source=" + name + ",target=/config.toml",
@@ -116,32 +88,14 @@ func (i *installation) reconfigure(config string, more ...string) {
 // createApp deploys a demo app in host mode.
 func createApp(t *testing.T, name string, hosts string, more ...string) {
 	t.Helper()
-	args := []string{
-		"service", "create", "--detach", "--name", name,
-		"--label", "com.docker.lb.hosts=" + hosts, "--label", "com.docker.lb.port=8080",
-		"--publish", "mode=host,target=8080", "--env", "METADATA=" + name,
+	if err := site.CreateApp(t.Context(), name, hosts, more...); err != nil {
+		t.Fatal(err)
 	}
-	docker(t, append(append(args, more...), image("interlock-demo"))...)
-}
-
-// manager is a manager that runs; tests switch some of them off.
-func manager() *lab.Node {
-	for _, n := range cluster.Managers() {
-		if n.Running() {
-			return n
-		}
-	}
-	panic("all managers are off")
 }
 
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	return dockerInput(t, "", args...)
-}
-
-func dockerInput(t *testing.T, input string, args ...string) string {
-	t.Helper()
-	out, err := manager().DockerInput(context.Background(), input, args...)
+	out, err := site.Docker(context.Background(), args...)
 	if err != nil {
 		t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
 	}
@@ -159,33 +113,9 @@ func eventually(t *testing.T, what string, check func(context.Context) error) {
 func waitForService(t *testing.T, name string) {
 	t.Helper()
 	eventually(t, "service "+name+" exists", func(ctx context.Context) error {
-		_, err := manager().Docker(ctx, "service", "inspect", name)
+		_, err := site.Docker(ctx, "service", "inspect", name)
 		return err
 	})
-}
-
-// pong is the demo app's answer.
-type pong struct {
-	Instance  string `json:"instance"`
-	Version   string `json:"version"`
-	Metadata  string `json:"metadata"`
-	RequestID string `json:"request_id"`
-}
-
-// ping asks the proxy on a node for a host.
-func ping(ctx context.Context, node, host string) (lab.Answer, pong, error) {
-	answer, err := lab.Curl(ctx, "http://"+cluster.Node(node).Address()+"/ping", "Host: "+host)
-	if err != nil {
-		return answer, pong{}, err
-	}
-	var p pong
-	if answer.Status != 200 {
-		return answer, p, fmt.Errorf("%s answers %d for %s: %.200s", node, answer.Status, host, answer.Body)
-	}
-	if err := json.Unmarshal([]byte(answer.Body), &p); err != nil {
-		return answer, p, fmt.Errorf("the answer %q is not the demo app's: %w", answer.Body, err)
-	}
-	return answer, p, nil
 }
 
 // waitForAnswer waits until the proxies on all given nodes answer for a host
@@ -194,7 +124,7 @@ func waitForAnswer(t *testing.T, host, app string, nodes ...string) {
 	t.Helper()
 	for _, node := range nodes {
 		eventually(t, app+" answers for "+host+" on "+node, func(ctx context.Context) error {
-			_, p, err := ping(ctx, node, host)
+			_, p, err := site.Ping(ctx, node, host)
 			if err == nil && p.Metadata != app {
 				err = fmt.Errorf("%s answers", p.Metadata)
 			}
@@ -242,8 +172,12 @@ func waitForProxies(t *testing.T, nodes ...string) {
 
 // logs returns what the tasks of a service have written, to whichever output.
 func logs(ctx context.Context, service string) (string, error) {
+	manager, err := site.Manager()
+	if err != nil {
+		return "", err
+	}
 	cmd := exec.CommandContext(ctx, "docker", "service", "logs", "--raw", service)
-	cmd.Env = append(os.Environ(), manager().DockerEnv()...)
+	cmd.Env = append(os.Environ(), manager.DockerEnv()...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -274,7 +208,7 @@ func tail(text string, lines int) string {
 func explain(t *testing.T) {
 	ctx := context.Background()
 	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
-		ps, _ := manager().Docker(ctx, "service", "ps", "--no-trunc", service)
+		ps, _ := site.Docker(ctx, "service", "ps", "--no-trunc", service)
 		said, _ := logs(ctx, service)
 		t.Logf("%s\n%s\n%s", service, ps, tail(said, 40))
 	}
@@ -298,48 +232,7 @@ func removeEverything(t *testing.T) {
 	if err := cluster.WaitConverged(ctx, patience); err != nil {
 		t.Errorf("the Swarm does not come back: %v", err)
 	}
-	for _, kind := range []string{"service", "config", "secret"} {
-		removeAll(ctx, t, kind)
-	}
-	for _, n := range cluster.Nodes() {
-		removeContainersAndVolumes(ctx, t, n)
-	}
-}
-
-func removeAll(ctx context.Context, t *testing.T, kind string) {
-	err := lab.Eventually(ctx, patience, func(ctx context.Context) error {
-		out, err := manager().Docker(ctx, kind, "ls", "-q")
-		if err != nil || out == "" {
-			return err
-		}
-		_, err = manager().Docker(ctx, append([]string{kind, "rm"}, strings.Fields(out)...)...)
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("some were there: look again")
-	})
-	if err != nil {
-		t.Errorf("removing every %s: %v", kind, err)
-	}
-}
-
-func removeContainersAndVolumes(ctx context.Context, t *testing.T, n *lab.Node) {
-	err := lab.Eventually(ctx, patience, func(ctx context.Context) error {
-		out, err := n.Docker(ctx, "ps", "-aq")
-		if err != nil {
-			return err
-		}
-		if out != "" {
-			return fmt.Errorf("containers are left: %s", out)
-		}
-		volumes, err := n.Docker(ctx, "volume", "ls", "-q")
-		if err != nil || volumes == "" {
-			return err
-		}
-		_, err = n.Docker(ctx, append([]string{"volume", "rm"}, strings.Fields(volumes)...)...)
-		return err
-	})
-	if err != nil {
-		t.Errorf("clearing %s: %v", n.Name(), err)
+	if err := site.Clear(ctx); err != nil {
+		t.Error(err)
 	}
 }

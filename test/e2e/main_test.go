@@ -6,15 +6,18 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/walkthrough"
 )
 
 // version tags the images that are built from this checkout.
 const version = "e2e"
+
+// site is the cluster as Interlock is installed on it.
+var site = &walkthrough.Site{Version: version}
 
 // cluster is the Swarm that all tests of this package share; nil where no lab
 // can run, and every test then says why.
@@ -44,21 +47,11 @@ func runTests(m *testing.M) (code int, err error) {
 			err = down
 		}
 	}()
-	if err := buildImages(ctx); err != nil {
+	site.Lab = cluster
+	if err := site.BuildImages(ctx, "../.."); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
 }
 
-// buildImages makes the images on one of the lab's engines, as `make images`
-// does for anybody, and pushes them to the lab's registry.
-func buildImages(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "make", "-s", "-C", "../..", "images", "VERSION="+version)
-	cmd.Env = append(os.Environ(), cluster.Builder().DockerEnv()...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make images: %w\n%s", err, out)
-	}
-	return cluster.PushImages(ctx, image("interlock"), image("interlock-extension"), image("interlock-proxy"), image("interlock-demo"))
-}
-
-func image(name string) string { return name + ":" + version }
+func image(name string) string { return site.Image(name) }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/walkthrough"
 )
 
 // The commands are those of the walkthrough, in its order; docs/host-mode.md
@@ -33,7 +34,7 @@ func TestTheHostModeWalkthroughRunsAsWritten(t *testing.T) {
 		t.Fatalf("the proxy runs on %v, want one load balancer", nodes)
 	}
 	waitForAnswer(t, "demo.local", "demo", nodes[0])
-	answer, pong, err := ping(t.Context(), nodes[0], "demo.local")
+	answer, pong, err := site.Ping(t.Context(), nodes[0], "demo.local")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +42,7 @@ func TestTheHostModeWalkthroughRunsAsWritten(t *testing.T) {
 	checkNoOverlay(t)
 }
 
-func checkAnswer(t *testing.T, answer lab.Answer, p pong) {
+func checkAnswer(t *testing.T, answer lab.Answer, p walkthrough.Pong) {
 	t.Helper()
 	for header, pattern := range map[string]string{
 		"X-Request-Id":             `^[0-9a-f]{32}$`,
@@ -120,7 +121,7 @@ func waitForInstances(t *testing.T, node, host string, want int) {
 	eventually(t, fmt.Sprintf("%d tasks answer on %s", want, node), func(ctx context.Context) error {
 		seen := map[string]bool{}
 		for range 4 * max(want, 3) {
-			_, p, err := ping(ctx, node, host)
+			_, p, err := site.Ping(ctx, node, host)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/walkthrough"
+)
+
+// patience bounds every wait: a figure that is worse says that something is
+// broken, not slow.
+const patience = 60 * time.Second
+
+// site is what the benchmarks of a process share. Its lab comes up for the first
+// one that needs it.
+var (
+	site      = &walkthrough.Site{Version: "bench"}
+	bringUp   = sync.OnceValue(up)
+	installed bool
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if site.Lab != nil {
+		if err := site.Lab.Down(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+func up() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	var err error
+	if site.Lab, err = lab.Up(ctx, lab.Options{}); err != nil {
+		return err
+	}
+	if err := site.BuildImages(ctx, ".."); err != nil {
+		return err
+	}
+	return site.SetLoadBalancersAside(ctx)
+}
+
+// needLab skips the benchmark where no lab can run.
+func needLab(b *testing.B) {
+	b.Helper()
+	lab.Require(b)
+	if err := bringUp(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// needInterlock is needLab with Interlock installed, and with an app that both
+// proxies answer for.
+func needInterlock(b *testing.B) {
+	b.Helper()
+	needLab(b)
+	if !installed {
+		install(b)
+	}
+}
+
+// install deploys the demo app to an empty Swarm, and then Interlock. It returns
+// how long both proxies took to answer for the app, from the command that
+// created the core.
+func install(b *testing.B) []time.Duration {
+	b.Helper()
+	check(b, site.Clear(b.Context()))
+	check(b, site.CreateApp(b.Context(), "demo", "demo.local"))
+	waitForTasks(b, "demo", 1)
+	check(b, site.StoreConfig(b.Context(), walkthrough.ConfigName, config()))
+	began := time.Now()
+	check(b, site.CreateCore(b.Context(), walkthrough.ConfigName))
+	var took []time.Duration
+	for _, answer := range firstAnswers(b, "demo.local", nil) {
+		took = append(took, answer.at.Sub(began))
+	}
+	installed = true
+	return took
+}
+
+// config is the walkthrough's with two proxies, and with the constraint in it
+// that the walkthrough adds by hand.
+func config() string {
+	return strings.Replace(site.ConfigWith("ProxyReplicas = 1", "ProxyReplicas = 2"), "ProxyArgs = []",
+		"ProxyArgs = []\n    ProxyConstraints = [\"node.labels.nodetype==loadbalancer\"]", 1)
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func docker(b *testing.B, args ...string) string {
+	b.Helper()
+	out, err := site.Docker(b.Context(), args...)
+	check(b, err)
+	return out
+}

@@ -1,0 +1,63 @@
+package walkthrough
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/interlock-lb/interlock/test/lab"
+)
+
+// clearLimit bounds the wait for one kind of thing, or for one node.
+const clearLimit = 60 * time.Second
+
+// Clear removes every service, config, secret, container and volume of the
+// Swarm and waits until they are gone. All nodes must run.
+func (s *Site) Clear(ctx context.Context) error {
+	var failed []error
+	for _, kind := range []string{"service", "config", "secret"} {
+		if err := s.removeAll(ctx, kind); err != nil {
+			failed = append(failed, fmt.Errorf("removing every %s: %w", kind, err))
+		}
+	}
+	for _, n := range s.Lab.Nodes() {
+		if err := clearNode(ctx, n); err != nil {
+			failed = append(failed, fmt.Errorf("clearing %s: %w", n.Name(), err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (s *Site) removeAll(ctx context.Context, kind string) error {
+	return lab.Eventually(ctx, clearLimit, func(ctx context.Context) error {
+		out, err := s.Docker(ctx, kind, "ls", "-q")
+		if err != nil || out == "" {
+			return err
+		}
+		if _, err = s.Docker(ctx, append([]string{kind, "rm"}, strings.Fields(out)...)...); err != nil {
+			return err
+		}
+		return errors.New("some were there: look again")
+	})
+}
+
+// clearNode waits for Swarm to remove the containers, which it does by itself.
+func clearNode(ctx context.Context, n *lab.Node) error {
+	return lab.Eventually(ctx, clearLimit, func(ctx context.Context) error {
+		out, err := n.Docker(ctx, "ps", "-aq")
+		if err != nil {
+			return err
+		}
+		if out != "" {
+			return fmt.Errorf("containers are left: %s", out)
+		}
+		volumes, err := n.Docker(ctx, "volume", "ls", "-q")
+		if err != nil || volumes == "" {
+			return err
+		}
+		_, err = n.Docker(ctx, append([]string{"volume", "rm"}, strings.Fields(volumes)...)...)
+		return err
+	})
+}
