@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
@@ -33,8 +32,9 @@ type Proxy interface {
 type Process interface {
 	// Reload makes the program take up the files in place and returns once it
 	// answers the token and nothing takes new requests with the files before.
-	// With a *Refused the program goes on with those; with any other error it
-	// is not known which files it serves.
+	// With a *Refused the program goes on with those or has ended, and with
+	// ErrNotAsked it does not know of the new ones; with any other error it is
+	// not known which files it serves.
 	Reload(ctx context.Context, token string) error
 	// Quit asks for an end that lets running requests finish, and returns at once.
 	Quit()
@@ -44,12 +44,17 @@ type Process interface {
 	Done() <-chan struct{}
 }
 
-// Refused is why a bundle was not taken. The proxy goes on with the one before.
+// Refused is a judgement of a bundle: the same files will be refused again. It is
+// not for what kept the proxy from judging, such as a full disk, nor for a
+// question that was not answered. The proxy goes on with the bundle before.
 type Refused struct {
 	Reason string // in the proxy's own words where it has any
 }
 
 func (r *Refused) Error() string { return r.Reason }
+
+// ErrNotAsked is in what Reload returns when the program never heard of it.
+var ErrNotAsked = errors.New("the proxy was not asked")
 
 // ErrEnded is what Apply returns when Run has ended or is ending.
 var ErrEnded = errors.New("the agent has ended")
@@ -60,9 +65,13 @@ type Options struct {
 	Proxy Proxy
 	// Folders are the absolute folders in which a bundle may place files.
 	Folders []string
-	// StateDir is a folder on a volume, for the last good bundle and for
-	// bundles that are being checked.
+	// StateDir is a folder on a volume, for the last good bundle. Several agents
+	// may have it in common.
 	StateDir string
+	// StagingDir is where each bundle gets a folder of its own while it is being
+	// checked: the system's for temporary files. It is no part of StateDir, which
+	// may be slow, full or another agent's too.
+	StagingDir string
 	// MaxBundleSize is the greatest size of a bundle's files in bytes: 64 MiB.
 	MaxBundleSize int
 	// CheckTimeout bounds one question to the proxy about a bundle: 60 s.
@@ -116,7 +125,7 @@ func New(o Options) *Agent {
 	}
 	return &Agent{
 		options: o, log: o.Logger, board: newBoard(),
-		files:    files{folders: o.Folders, staging: filepath.Join(o.StateDir, "staging"), maxSize: o.MaxBundleSize},
+		files:    files{folders: o.Folders, staging: o.StagingDir, maxSize: o.MaxBundleSize},
 		requests: make(chan request), ended: make(chan struct{}),
 		retry: newRetry(),
 	}
@@ -153,7 +162,8 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // Apply makes the proxy serve the bundle, which must not be changed any more.
 // It returns nil when the proxy serves it, and a *Refused when it goes on with
-// the one before. Bundles are applied one at a time; where ctx ends while one
+// the one before because of what is in this one. Any other error may pass, and
+// the bundle be applied later; the one before is served meanwhile. Bundles are applied one at a time; where ctx ends while one
 // is being applied, that goes on and its result shows in the status.
 func (a *Agent) Apply(ctx context.Context, b render.Bundle, tableVersion string) error {
 	r := request{served{b, b.Version(), tableVersion}, make(chan error, 1)}

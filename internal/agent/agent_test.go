@@ -92,7 +92,7 @@ func TestNoSymbolicLinkLeadsOutOfTheFolders(t *testing.T) {
 	if err := errors.Join(os.Mkdir(b.path("etc"), 0o755), os.Mkdir(b.path("outside"), 0o755), os.Symlink(b.path("outside"), b.path("etc/link"))); err != nil {
 		t.Fatal(err)
 	}
-	b.refused(b.bundle("one", "etc/link/main"))
+	b.failed(b.bundle("one", "etc/link/main"))
 	b.holds("outside/main", "")
 }
 
@@ -129,7 +129,7 @@ func TestAProxyThatMayServeAnythingIsMadeToReturn(t *testing.T) {
 		return nil
 	}}).start()
 	b.served(b.bundle("one", "etc/main"))
-	b.refused(b.bundle("two", "etc/main"))
+	b.failed(b.bundle("two", "etc/main"))
 	b.holds("etc/main", "one")
 	b.stop()
 	b.asked("check", "start one", "check", "reload two", "reload one", "quit")
@@ -139,7 +139,7 @@ func TestAProxyThatDoesNotReturnIsStartedAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, &proxy{reload: func(string) error { return errors.New("no answer") }}).start()
 		b.served(b.bundle("one", "etc/main"))
-		b.refused(b.bundle("two", "etc/main"))
+		b.failed(b.bundle("two", "etc/main"))
 		time.Sleep(time.Minute)
 		b.holds("etc/main", "one")
 		if status, _ := b.Status(); status.TableVersion != "table-one" {

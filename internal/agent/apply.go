@@ -17,48 +17,58 @@ func (a *Agent) apply(ctx context.Context, next served) error {
 		a.took(next)
 		return nil
 	}
+	log := a.log.With("bundle", next.version, "table", next.tableVersion)
 	err := a.take(ctx, next)
-	if ctx.Err() != nil && err != nil {
+	var refused *Refused
+	switch {
+	case err == nil:
+		log.Info("bundle served")
+		a.took(next)
+		return nil
+	case ctx.Err() != nil:
 		return ErrEnded
-	}
-	if err != nil {
-		refused := &Refused{Reason: shorten(err.Error())}
-		a.log.Warn("bundle refused", "bundle", next.version, "table", next.tableVersion, "reason", refused.Reason)
+	case errors.As(err, &refused):
+		refused = &Refused{Reason: shorten(refused.Reason)}
+		log.Warn("bundle refused", "reason", refused.Reason)
 		a.board.refuse(next.version, refused.Reason)
 		return refused
+	default:
+		log.Warn("bundle not applied; it may be later", "error", err)
+		return errors.New(shorten(err.Error()))
 	}
-	a.log.Info("bundle served", "bundle", next.version, "table", next.tableVersion)
-	a.took(next)
-	return nil
 }
 
 // take goes through the steps that a bundle must pass.
 func (a *Agent) take(ctx context.Context, next served) error {
 	if err := a.files.accept(&next.bundle); err != nil {
-		return err
+		return &Refused{Reason: err.Error()}
 	}
 	if err := a.check(ctx, next); err != nil {
 		return err
 	}
-	err := a.files.place(next.bundle.Files)
-	if err == nil {
-		err = a.activate(ctx, next.bundle.Token)
+	if err := a.files.place(next.bundle.Files); err != nil {
+		a.putBack(next) // the proxy does not know of it
+		return err
 	}
-	if err != nil {
-		a.putBack(ctx, next, err)
+	if err := a.activate(ctx, next.bundle.Token); err != nil {
+		if back := a.putBack(next); back {
+			a.goBack(ctx, err)
+		}
+		return err
 	}
-	return err
+	return nil
 }
 
 // check lets the proxy look at the files before they are in place.
 func (a *Agent) check(ctx context.Context, next served) error {
-	defer a.files.unstage()
-	if err := a.files.stage(next.bundle.Files); err != nil {
+	root, err := a.files.stage(next.bundle.Files)
+	if err != nil {
 		return err
 	}
+	defer unstage(root)
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
-	return a.options.Proxy.Check(ctx, a.files.staging)
+	return a.options.Proxy.Check(ctx, root)
 }
 
 // activate makes the proxy serve the files in place.
@@ -77,23 +87,36 @@ func (a *Agent) activate(ctx context.Context, token string) error {
 	return nil
 }
 
-// putBack restores the files from before a bundle that failed. A proxy that
-// may have taken up some of the new ones is made to take up the old ones, and
-// is started anew where it does not.
-func (a *Agent) putBack(ctx context.Context, failed served, cause error) {
+// putBack restores the files from before a bundle that failed, and says whether
+// there are any and they are all in place.
+func (a *Agent) putBack(failed served) bool {
 	if a.good == nil {
 		a.files.remove(failed.bundle.Files, nil)
-		return
+		return false
 	}
-	if err := a.files.place(a.good.bundle.Files); err != nil {
-		a.log.Error("the files from before could not be put back", "error", err)
+	err := a.files.place(a.good.bundle.Files)
+	if err != nil {
+		a.log.Error("the files from before could not be put back; the proxy is left as it is", "error", err)
 	}
 	a.files.remove(failed.bundle.Files, a.good.bundle.Files)
+	return err == nil
+}
+
+// goBack makes a proxy that may have taken up new files take up those from
+// before, which are in place again, and starts it anew where it does not.
+func (a *Agent) goBack(ctx context.Context, cause error) {
 	var refused *Refused
-	if a.process == nil || errors.As(cause, &refused) || ctx.Err() != nil {
+	if a.process == nil || errors.As(cause, &refused) || errors.Is(cause, ErrNotAsked) || ctx.Err() != nil {
 		return
 	}
-	if err := a.activate(ctx, a.good.bundle.Token); err != nil {
+	err := a.activate(ctx, a.good.bundle.Token)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrNotAsked):
+		// What keeps the agent from asking is no fault of the proxy's, which
+		// serves one of the two.
+		a.log.Error("the proxy could not be told to return to the bundle before", "error", err)
+	default:
 		a.log.Error("the proxy did not return to the bundle before; starting it anew", "error", err)
 		a.process.Kill()
 	}

@@ -141,6 +141,15 @@ func (b *bench) refused(bundle render.Bundle) (reason string) {
 	return refused.Reason
 }
 
+// failed applies a bundle that cannot be applied now, but is not refused.
+func (b *bench) failed(bundle render.Bundle) {
+	b.t.Helper()
+	var refused *agent.Refused
+	if err := b.apply(bundle); err == nil || errors.As(err, &refused) {
+		b.t.Fatalf("want trouble that may pass, got: %v", err)
+	}
+}
+
 // holds fails unless a file has the content; empty: it must not exist.
 func (b *bench) holds(name, want string) {
 	b.t.Helper()

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -50,20 +51,24 @@ func (c *Children) Wait(cmd *exec.Cmd) error {
 }
 
 // Reap buries orphans until ctx ends. It is for the first process of a
-// container.
-func (c *Children) Reap(ctx context.Context) error {
+// container. Where it cannot look for them it says so and tries again: zombies
+// are no reason to give up anything else.
+func (c *Children) Reap(ctx context.Context, log *slog.Logger) {
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, syscall.SIGCHLD)
 	defer signal.Stop(died)
 	ticker := time.NewTicker(reapInterval)
 	defer ticker.Stop()
+	failing := false
 	for {
-		if err := c.reapDead(); err != nil {
-			return err
+		err := c.reapDead()
+		if err != nil && !failing {
+			log.Error("no orphans are buried, trying again", "error", err)
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-died:
 		case <-ticker.C:
 		}

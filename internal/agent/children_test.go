@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -41,7 +42,8 @@ func TestOrphansAreReapedAndOwnChildrenAreNot(t *testing.T) {
 }
 
 // inheritOrphans starts children that each leave an orphan behind, while
-// orphans are reaped. Every child's own exit status must arrive.
+// orphans are reaped, which at first is not possible. Every child's own exit
+// status must arrive.
 func inheritOrphans() error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return err
@@ -49,8 +51,15 @@ func inheritOrphans() error {
 	c := NewChildren()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	reaped := make(chan error, 1)
-	go func() { reaped <- c.Reap(ctx) }()
+	reaped := make(chan struct{})
+	if err := withoutFiles(func(log *slog.Logger) {
+		go func() {
+			defer close(reaped)
+			c.Reap(ctx, log)
+		}()
+	}); err != nil {
+		return err
+	}
 	for range 100 {
 		cmd := exec.Command("/bin/sh", "-c", "(exit 0) & (sleep 0.01) & exit 7")
 		if err := c.Start(cmd); err != nil {
@@ -62,7 +71,46 @@ func inheritOrphans() error {
 	}
 	err := noneLeft(30 * time.Second)
 	cancel()
-	return errors.Join(err, <-reaped)
+	<-reaped
+	return err
+}
+
+// withoutFiles starts something while the process cannot open any file, and
+// returns when it has logged something.
+func withoutFiles(start func(*slog.Logger)) error {
+	var limit unix.Rlimit
+	// The runtime needs files of its own, which it opens with the first of ours.
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	defer writer.Close()
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		return err
+	}
+	logged := make(signalling, 1)
+	start(slog.New(slog.NewTextHandler(logged, nil)))
+	select {
+	case <-logged:
+	case <-time.After(30 * time.Second):
+		return errors.New("nothing was said of orphans that cannot be looked for")
+	}
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
+
+// signalling says that something was written.
+type signalling chan struct{}
+
+func (s signalling) Write(data []byte) (int, error) {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+	return len(data), nil
 }
 
 func noneLeft(patience time.Duration) error {

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 )
@@ -16,7 +18,7 @@ const maxFiles = 10_000
 // files puts the files of bundles where they belong, and nowhere else.
 type files struct {
 	folders []string // in which a bundle may place files
-	staging string   // a folder for files that are being checked
+	staging string   // where files that are being checked get a folder; empty: the system's
 	maxSize int      // of a bundle, in bytes
 }
 
@@ -28,7 +30,7 @@ func (f *files) accept(b *render.Bundle) error {
 	if len(b.Files) > maxFiles {
 		return fmt.Errorf("the bundle has %d files; at most %d are taken", len(b.Files), maxFiles)
 	}
-	seen := make(map[string]bool, len(b.Files))
+	seen, within := make(map[string]bool, len(b.Files)), make(map[string]bool)
 	for _, file := range b.Files {
 		if _, _, err := f.locate(file.Path); err != nil {
 			return err
@@ -37,8 +39,16 @@ func (f *files) accept(b *render.Bundle) error {
 			return fmt.Errorf("the bundle has the file %.200q twice", file.Path)
 		}
 		seen[file.Path] = true
+		for folder := filepath.Dir(file.Path); len(folder) > 1; folder = filepath.Dir(folder) {
+			within[folder] = true
+		}
 		if file.Mode&^fs.ModePerm != 0 {
 			return fmt.Errorf("the bundle's file %.200q has the mode %v; only permission bits are taken", file.Path, file.Mode)
+		}
+	}
+	for _, file := range b.Files {
+		if within[file.Path] {
+			return fmt.Errorf("the bundle has %.200q as a file and as a folder", file.Path)
 		}
 	}
 	return nil
@@ -60,22 +70,24 @@ func (f *files) locate(path string) (folder, rest string, err error) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// stage writes the files below the staging folder, which is emptied before.
-func (f *files) stage(list []render.File) error {
-	f.unstage()
-	if err := os.MkdirAll(f.staging, 0o700); err != nil {
-		return fmt.Errorf("making the folder for checks: %w", err)
+// stage writes the files below a folder of their own, which is to be removed
+// with unstage.
+func (f *files) stage(list []render.File) (root string, err error) {
+	root, err = os.MkdirTemp(f.staging, "interlock-check-")
+	if err != nil {
+		return "", fmt.Errorf("making a folder for a check: %w", err)
 	}
 	for _, file := range list {
-		if err := writeFile(f.staging, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
-			return fmt.Errorf("staging a file: %w", err)
+		if err := writeFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
+			unstage(root)
+			return "", fmt.Errorf("staging a file: %w", err)
 		}
 	}
-	return nil
+	return root, nil
 }
 
-// unstage removes what stage wrote. A leftover is removed by the next stage.
-func (f *files) unstage() { _ = os.RemoveAll(f.staging) }
+// unstage removes what stage wrote. What is left behind goes with the container.
+func unstage(root string) { _ = os.RemoveAll(root) }
 
 // place writes the files where they belong, each in one step: a reader sees
 // the file from before or the new one, whole.
@@ -113,7 +125,8 @@ func (f *files) remove(list, keep []render.File) {
 }
 
 // writeFile replaces the file name below folder: written beside it, brought to
-// the disk, then renamed. No symbolic link leads out of the folder.
+// the disk, then renamed. No symbolic link leads out of the folder. Of several
+// that write the same file at once the last one wins.
 func writeFile(folder, name string, mode fs.FileMode, data []byte) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
@@ -125,10 +138,8 @@ func writeFile(folder, name string, mode fs.FileMode, data []byte) error {
 	if err := root.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	temporary := filepath.Join(dir, "."+base+".new")
-	if err := root.RemoveAll(temporary); err != nil {
-		return err
-	}
+	// Nobody else writes a file of this name, not even on a shared volume.
+	temporary := filepath.Join(dir, temporaryPrefix+base+"."+rand.Text()+temporarySuffix)
 	if err := writeSynced(root, temporary, mode, data); err != nil {
 		_ = root.Remove(temporary)
 		return err
@@ -138,6 +149,25 @@ func writeFile(folder, name string, mode fs.FileMode, data []byte) error {
 		return err
 	}
 	return syncFolder(root, dir)
+}
+
+const (
+	temporaryPrefix = "."
+	temporarySuffix = ".new"
+)
+
+// removeAbandoned removes what a writeFile of that name left behind that was
+// killed, at least age ago: another one may be at work.
+func removeAbandoned(root *os.Root, name string, age time.Duration) {
+	abandoned, err := fs.Glob(root.FS(), temporaryPrefix+name+"*"+temporarySuffix)
+	if err != nil {
+		return
+	}
+	for _, path := range abandoned {
+		if info, err := root.Lstat(path); err == nil && time.Since(info.ModTime()) >= age {
+			_ = root.Remove(path)
+		}
+	}
 }
 
 func writeSynced(root *os.Root, name string, mode fs.FileMode, data []byte) error {

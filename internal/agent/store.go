@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 )
@@ -18,10 +19,14 @@ import (
 // header line with a checksum, then JSON.
 const lastGoodFile = "last-good"
 
+// abandonedAfter is the age at which nobody can still be writing a file.
+const abandonedAfter = time.Hour
+
 // storeHeader begins the header line; its number counts incompatible formats.
 const storeHeader = "interlock-bundle 1 "
 
-// store keeps the last good bundle on a volume.
+// store keeps the last good bundle on a volume. Several agents may use one: each
+// reads a bundle that one of them has served, whole.
 type store struct {
 	dir  string
 	root *os.Root
@@ -49,6 +54,7 @@ func openStore(dir string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the state folder: %w", err)
 	}
+	removeAbandoned(root, lastGoodFile, abandonedAfter)
 	return &store{dir: dir, root: root}, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 )
@@ -60,6 +61,32 @@ func TestAnyDamageIsNoticed(t *testing.T) {
 	}
 	if _, err := s.load(1 << 10); err == nil {
 		t.Error("half a file was read")
+	}
+}
+
+func TestOnlyTheAbandonedPartOfAWriteIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{".last-good.new", ".last-good.OLD.new", ".last-good.UNDERWAY.new", "last-good", ".other.new"}
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if long := time.Now().Add(-2 * abandonedAfter); !strings.Contains(name, "UNDERWAY") {
+			if err := os.Chtimes(path, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	for i, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (i >= 2) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

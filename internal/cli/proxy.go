@@ -4,13 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path"
 	"strconv"
+	"sync"
+	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/interlock-lb/interlock/internal/agent"
 	agentnginx "github.com/interlock-lb/interlock/internal/agent/nginx"
@@ -65,33 +68,81 @@ func (p *process) runNginx(ctx context.Context, o proxyOptions) error {
 	return p.runAgent(ctx, o, a, children)
 }
 
-// runAgent serves the agent's port for as long as the agent runs: while the
-// proxy finishes its requests the core can still see it.
+// runAgent runs the agent, and beside it for as long what the proxy can do
+// without: the agent's port, on which the core still sees it while the proxy
+// finishes its requests, and the burial of orphans.
 func (p *process) runAgent(ctx context.Context, o proxyOptions, a *agent.Agent, children *agent.Children) error {
-	identity, err := pki.LoadIdentity(o.identity)
-	if err != nil {
-		return err
+	log := p.logger()
+	log.Info("agent started", "version", version)
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer stop()
+	group.Go(func() { keepAgentPort(beside, o, a, log) })
+	if os.Getpid() == 1 {
+		group.Go(func() { children.Reap(beside, log) })
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
+	return a.Run(ctx)
+}
+
+const (
+	portRetry = 250 * time.Millisecond // before the agent's port is tried again
+	// longestPortRetry is what that grows to, and how long the port must have
+	// been served for it to begin anew.
+	longestPortRetry = 15 * time.Second
+)
+
+// keepAgentPort serves the agent's port until ctx ends. What prevents that is
+// logged and tried again: the proxy goes on with what it has.
+func keepAgentPort(ctx context.Context, o proxyOptions, a *agent.Agent, log *slog.Logger) {
+	port := agentPort{options: o, agent: a, log: log}
+	delays := backoff.NewExponentialBackOff()
+	delays.InitialInterval, delays.MaxInterval = portRetry, longestPortRetry
+	for {
+		began := time.Now()
+		err := port.serve(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) >= longestPortRetry {
+			delays.Reset()
+		}
+		delay := min(delays.NextBackOff(), longestPortRetry)
+		log.Error("the core cannot reach this agent, trying again", "error", err, "in", delay.Round(time.Millisecond))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(delay):
+		}
+	}
+}
+
+// agentPort is where the core reaches the agent.
+type agentPort struct {
+	options proxyOptions
+	agent   *agent.Agent
+	log     *slog.Logger
+	// identity is read from its file once: after that it is renewed in memory
+	// only. nil: not yet.
+	identity *pki.Identity
+}
+
+// serve returns when the port cannot be served, or nil when ctx has ended.
+func (p *agentPort) serve(ctx context.Context) (err error) {
+	if p.identity == nil {
+		if p.identity, err = pki.LoadIdentity(p.options.identity); err != nil {
+			return err
+		}
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.options.listen)
 	if err != nil {
 		return fmt.Errorf("the agent's port: %w", err)
 	}
-	log := p.logger()
-	log.Info("agent started", "version", version, "listen", listener.Addr().String())
-	server := rpc.NewAgentServer(rpc.AgentServerOptions{Agent: a, Identity: identity, Health: a.HealthHandler(), Logger: log})
-
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer stop()
-		return a.Run(ctx)
+	p.log.Info("the core can reach this agent", "listen", listener.Addr().String())
+	server := rpc.NewAgentServer(rpc.AgentServerOptions{
+		Agent: p.agent, Identity: p.identity, Health: p.agent.HealthHandler(), Logger: p.log,
 	})
-	group.Go(func() error { return server.Serve(serving, listener) })
-	if os.Getpid() == 1 {
-		group.Go(func() error { return children.Reap(serving) })
-	}
-	return group.Wait()
+	return server.Serve(ctx, listener)
 }
 
 // proxyTLS is how the core dials the proxies of a cluster.

@@ -35,7 +35,7 @@ func (p *process) runCommand() *cobra.Command {
 }
 
 func (p *process) runCore(ctx context.Context, config, authorityFile string) error {
-	log := p.logger()
+	log, started := p.logger(), time.Now()
 	s, err := settings.Load(config)
 	if err != nil {
 		return err
@@ -48,11 +48,11 @@ func (p *process) runCore(ctx context.Context, config, authorityFile string) err
 		return err
 	}
 	defer swarm.Close()
-	authority, err := core.FindAuthority(ctx, swarm, authorityFile, time.Now())
+	authority, err := findAuthority(ctx, swarm, authorityFile, log)
 	if err != nil {
 		return err
 	}
-	parts, err := newParts(s, swarm, authority, log)
+	parts, err := newParts(s, swarm, authority, started, log)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,24 @@ func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*do
 	return swarm, nil
 }
 
+// authorityLimit is how long managers may be unable to answer, as while they
+// elect a leader, before the core gives up and leaves it to Swarm to start anew.
+const authorityLimit = time.Minute
+
+func findAuthority(ctx context.Context, swarm *docker.Client, file string, log *slog.Logger) (*pki.Authority, error) {
+	find := func() (*pki.Authority, error) {
+		authority, err := core.FindAuthority(ctx, swarm, file, time.Now())
+		if err != nil && file != "" {
+			err = backoff.Permanent(err)
+		}
+		return authority, err
+	}
+	return backoff.Retry(ctx, find, backoff.WithMaxElapsedTime(authorityLimit),
+		backoff.WithNotify(func(err error, wait time.Duration) {
+			log.Warn("no authority yet, trying again", "error", err, "in", wait.Round(time.Millisecond))
+		}))
+}
+
 // parts are what a core process consists of.
 type parts struct {
 	core      *core.Core
@@ -106,7 +124,7 @@ type parts struct {
 	identity  *pki.Identity
 }
 
-func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, log *slog.Logger) (*parts, error) {
+func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, started time.Time, log *slog.Logger) (*parts, error) {
 	issued, err := authority.Issue(pki.Name{Role: pki.RoleCore}, time.Now(), pki.IssuedLifetime)
 	if err != nil {
 		return nil, fmt.Errorf("issuing the core's identity: %w", err)
@@ -119,10 +137,11 @@ func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authori
 		return authority.Sign(request, name, time.Now(), pki.IssuedLifetime)
 	}
 	deliverer := delivery.New(delivery.Options{
-		TLS:  proxyTLS(identity),
-		Sign: func(cluster string, request []byte) ([]byte, error) { return sign(proxyName(cluster), request) },
-
-		RenewAt: pki.RenewAt, Logger: log,
+		Epoch:   uint64(max(started.UnixNano(), 0)),
+		TLS:     proxyTLS(identity),
+		Sign:    func(cluster string, request []byte) ([]byte, error) { return sign(proxyName(cluster), request) },
+		RenewAt: pki.RenewAt,
+		Logger:  log,
 	})
 	c := core.New(core.Options{
 		Settings: s, Source: swarm, Applier: swarm, Deliverer: deliverer, Issuer: authority,

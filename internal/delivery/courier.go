@@ -24,6 +24,9 @@ const (
 	// come without delay: a proxy that hangs up at once is not dialled in a frenzy.
 	steady     = 10 * time.Second
 	remindEach = time.Minute // how often a lasting failure is logged
+	// maxAnswer bounds what an agent may answer in bytes: a status, a refusal, a
+	// certificate request. Its headers have the same bound.
+	maxAnswer = 64 << 10
 )
 
 // courier serves one proxy for as long as it is listed: one connection after
@@ -56,9 +59,9 @@ func (c *courier) run() {
 		if c.ctx.Err() != nil {
 			return
 		}
-		c.note(func(s *Status) { s.Connected, s.LastError = false, status.Convert(err).Message() })
+		c.note(func(s *Status) { s.Connected, s.LastError = false, words(err) })
 		if connected > 0 || time.Since(logged) >= remindEach {
-			c.log.Warn("no connection to the proxy, trying again", "error", status.Convert(err).Message())
+			c.log.Warn("no connection to the proxy, trying again", "error", words(err))
 			logged = time.Now()
 		}
 		if connected >= steady {
@@ -67,7 +70,7 @@ func (c *courier) run() {
 		select {
 		case <-c.ctx.Done():
 			return
-		case <-time.After(delays.NextBackOff()):
+		case <-time.After(min(delays.NextBackOff(), maxDelay)): // which is randomised past MaxInterval
 		}
 	}
 }
@@ -86,7 +89,8 @@ func (c *courier) connection() (connected time.Duration, err error) {
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: connectLimit}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: wire.KeepaliveInterval, Timeout: wire.KeepaliveTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(wire.MaxMessage), grpc.MaxCallRecvMsgSize(wire.MaxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(wire.MaxMessage), grpc.MaxCallRecvMsgSize(maxAnswer)),
+		grpc.WithMaxHeaderListSize(maxAnswer),
 		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 	)
@@ -103,3 +107,7 @@ func (c *courier) connection() (connected time.Duration, err error) {
 }
 
 func (c *courier) note(change func(*Status)) { c.deliverer.note(c.target, change) }
+
+// words is what an error says, without gRPC's own words around it. Some of it may
+// be the agent's, so it is made fit to be kept.
+func words(err error) string { return wire.Reason(status.Convert(err).Message()) }

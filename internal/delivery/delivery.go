@@ -1,6 +1,6 @@
 // Package delivery brings bundles to the proxies: it dials the agent beside each
-// proxy, hands it the newest bundle of its cluster until the agent takes or
-// refuses it, follows what every proxy serves, and renews the proxies' identities
+// proxy, hands it the newest bundle of its cluster for as long as the proxy
+// serves another one, follows what every proxy serves, and renews the proxies' identities
 // over the open connections.
 //
 // It does not know what a bundle contains or how it came about, does not look for
@@ -58,6 +58,9 @@ type Status struct {
 
 // Options are what the deliverer needs from others. All are required.
 type Options struct {
+	// Epoch is when this core started, in Unix nanoseconds: a proxy that hears
+	// from two cores obeys the one that started later.
+	Epoch uint64
 	// TLS is how to dial the proxies of a cluster.
 	TLS func(cluster string) *tls.Config
 	// Sign certifies a proxy's new key. Request (PKCS #10) and certificate are DER.
@@ -138,7 +141,7 @@ func (d *Deliverer) prepare(cluster string, b *Bundle) *wanted {
 	}
 	message := wire.BundleMessage(&b.Bundle)
 	return &wanted{source: b, version: message.GetVersion(), request: &interlockv1.ApplyBundleRequest{
-		Bundle: message, Generation: b.Generation, TableVersion: b.TableVersion,
+		Bundle: message, Generation: b.Generation, TableVersion: b.TableVersion, Epoch: d.options.Epoch,
 	}}
 }
 

@@ -19,11 +19,12 @@ const (
 	// applyLimit is how long a proxy may take for one bundle: at 10,000 hosts
 	// nginx needs 15 s to check it and load it.
 	applyLimit = 90 * time.Second
-	// applyRetry is the pause after a proxy could neither take nor refuse a bundle.
-	applyRetry = 5 * time.Second
 	// statusLimit is how long a proxy may take to say what it serves.
 	statusLimit = 10 * time.Second
 )
+
+// outranked is the LastError of a proxy that obeys a core which started later.
+const outranked = "a newer core is in charge"
 
 var errSilent = errors.New("the agent does not say what its proxy serves")
 
@@ -34,16 +35,21 @@ type session struct {
 	client  interlockv1.AgentServiceClient
 	since   time.Time // when the proxy first said what it serves; zero: not yet
 	validity
-	// answered is what the proxy answered last, whether it took it or not; its
-	// status says the same a little later. Only push uses it.
-	answered answer
-	retry    <-chan time.Time // when to forget answered, which was no answer; nil: never
+	offer offer // the last one; only push uses it
 
-	mu     sync.Mutex // guards status
-	status *interlockv1.WatchStatusResponse
+	mu     sync.Mutex // guards belief
+	belief belief
 }
 
-type answer struct{ bundle, table string }
+// belief is what the proxy is taken to serve and to refuse: what it has said
+// last, be it in its status or in an answer.
+type belief struct {
+	serves  content
+	refuses string // the version of a bundle
+}
+
+// content is what a proxy can serve.
+type content struct{ bundle, table string }
 
 // run returns when the connection has failed or ctx has ended, never nil.
 func (s *session) run(ctx context.Context) error {
@@ -52,7 +58,7 @@ func (s *session) run(ctx context.Context) error {
 	impatience := time.AfterFunc(statusLimit, func() { cancel(errSilent) })
 	defer impatience.Stop()
 	group, ctx := errgroup.WithContext(ctx)
-	stream, err := s.client.WatchStatus(ctx, &interlockv1.WatchStatusRequest{})
+	stream, err := s.client.WatchStatus(ctx, &interlockv1.WatchStatusRequest{Epoch: s.courier.deliverer.options.Epoch})
 	if err == nil {
 		err = s.receive(stream)
 	}
@@ -73,7 +79,7 @@ func (s *session) begin(stream grpc.ClientStream) {
 	s.since = time.Now()
 	s.validity = presented(stream.Context())
 	s.courier.note(func(known *Status) { known.Connected, known.LastError = true, "" })
-	s.courier.log.Info("proxy connected", "bundle", s.status.GetBundleVersion(), "table", s.status.GetTableVersion())
+	s.courier.log.Info("proxy connected", "bundle", s.belief.serves.bundle, "table", s.belief.serves.table)
 }
 
 func (s *session) watch(stream grpc.ServerStreamingClient[interlockv1.WatchStatusResponse]) error {
@@ -90,14 +96,21 @@ func (s *session) receive(stream grpc.ServerStreamingClient[interlockv1.WatchSta
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.status = message
-	s.mu.Unlock()
+	s.believe(func(b *belief) {
+		b.serves = content{message.GetBundleVersion(), message.GetTableVersion()}
+		b.refuses = message.GetRefusedVersion()
+	})
 	s.courier.note(func(known *Status) {
 		known.BundleVersion, known.TableVersion = message.GetBundleVersion(), message.GetTableVersion()
 		known.RefusedVersion, known.Refusal = message.GetRefusedVersion(), wire.Reason(message.GetRefusal())
 	})
 	return nil
+}
+
+func (s *session) believe(change func(*belief)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.belief)
 }
 
 // push sends what is due. While the proxy works on one bundle, any number of
@@ -106,64 +119,94 @@ func (s *session) push(ctx context.Context) error {
 	renewal := time.NewTimer(s.untilRenewal())
 	defer renewal.Stop()
 	for {
-		if w := s.due(); w != nil {
-			if err := s.apply(ctx, w); err != nil {
-				return err
-			}
+		var due <-chan time.Time // nil: nothing is
+		if w, hold := s.due(); w != nil {
+			due = time.After(hold)
+		} else {
+			// Another core may have brought it.
+			s.courier.note(func(known *Status) { known.LastError = "" })
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.courier.news:
-		case <-s.retry:
-			s.answered = answer{}
+		case <-due:
+			if err := s.send(ctx); err != nil {
+				return err
+			}
 		case <-renewal.C:
 			renewal.Reset(s.renewIfDue(ctx))
 		}
 	}
 }
 
-// due is what the proxy should be sent now; nil: nothing. Once it has answered,
-// it is not asked the same again over this connection, and a bundle that it says
-// it refused is not sent to it at all: only a proxy that has started anew, and so
-// does not say so any more, gets another try.
-func (s *session) due() *wanted {
-	w := s.courier.deliverer.wanted(s.courier.target.cluster)
-	if w == nil || w.key() == s.answered {
-		return nil
-	}
+// due is what the proxy should be sent, and in how long; nil: it serves what is
+// wanted. An offer that was made before is held back for a while.
+func (s *session) due() (w *wanted, hold time.Duration) {
+	w = s.courier.deliverer.wanted(s.courier.target.cluster)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	serves := answer{s.status.GetBundleVersion(), s.status.GetTableVersion()}
-	if serves == w.key() || s.status.GetRefusedVersion() == w.version {
-		return nil
+	switch {
+	case w == nil || s.belief.serves == w.content():
+		return nil, 0
+	case s.offer.what == w.content():
+		return w, max(time.Until(s.offer.until), 0)
+	case s.belief.refuses == w.version:
+		// Not over this connection, or for another table.
+		return w, max(time.Until(s.since.Add(longestHold)), time.Until(s.offer.until), 0)
+	default:
+		return w, 0
 	}
-	return w
 }
 
-// apply sends a bundle and waits for the answer. It fails if the connection has.
-func (s *session) apply(ctx context.Context, w *wanted) error {
-	s.answered, s.retry = w.key(), nil
-	log := s.courier.log.With("bundle", w.version, "generation", w.source.Generation)
+// send sends what is due by now and waits for the answer. It fails if the
+// connection has.
+func (s *session) send(ctx context.Context) error {
+	w, hold := s.due()
+	if w == nil || hold > 0 {
+		return nil
+	}
+	s.offer.make(w.content(), time.Now())
 	limited, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	began := time.Now()
 	response, err := s.client.ApplyBundle(limited, w.request)
-	switch code := status.Code(err); {
-	case err == nil && response.GetRefusal() == "":
-		log.Info("proxy serves the bundle", "after", time.Since(began))
-	case err == nil:
-		log.Warn("proxy refuses the bundle", "refusal", wire.Reason(response.GetRefusal()))
-	case ctx.Err() != nil || code == codes.Unavailable:
+	if code := status.Code(err); ctx.Err() != nil || code == codes.Unavailable {
 		return err
-	case code == codes.InvalidArgument || code == codes.ResourceExhausted:
-		log.Error("the bundle cannot be sent to the proxy", "error", status.Convert(err).Message())
-	default:
-		log.Warn("the proxy did not answer for the bundle, trying again", "error", status.Convert(err).Message(), "after", applyRetry)
-		s.retry = time.After(applyRetry)
 	}
-	s.courier.note(func(known *Status) { known.LastError = status.Convert(err).Message() })
+	failure := s.conclude(w, response, err, time.Since(began))
+	s.courier.note(func(known *Status) { known.LastError = failure })
 	return nil
 }
 
-func (w *wanted) key() answer { return answer{w.version, w.source.TableVersion} }
+// conclude takes the answer to an offer, and says what went wrong between here
+// and the proxy.
+func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse, err error, took time.Duration) (failure string) {
+	log := s.courier.log.With("bundle", w.version, "generation", w.source.Generation)
+	switch code := status.Code(err); {
+	case err == nil && response.GetRefusal() == "":
+		s.believe(func(b *belief) { *b = belief{serves: w.content()} })
+		s.offer.holdGrowing(takenHold)
+		log.Info("proxy serves the bundle", "after", took)
+		return ""
+	case err == nil:
+		s.believe(func(b *belief) { b.refuses = w.version })
+		s.offer.hold(longestHold)
+		log.Warn("proxy refuses the bundle", "refusal", wire.Reason(response.GetRefusal()))
+		return ""
+	case code == codes.FailedPrecondition:
+		s.offer.hold(failedHold)
+		if s.offer.times == 1 {
+			log.Warn("proxy obeys another core, trying again", "error", words(err), "after", failedHold)
+		}
+		return outranked
+	case code == codes.InvalidArgument || code == codes.ResourceExhausted:
+		s.offer.hold(longestHold)
+		log.Error("the bundle cannot be sent to the proxy", "error", words(err))
+	default:
+		log.Warn("the proxy did not apply the bundle, trying again", "error", words(err), "after", s.offer.holdGrowing(failedHold))
+	}
+	return words(err)
+}
+
+func (w *wanted) content() content { return content{w.version, w.source.TableVersion} }

@@ -29,6 +29,10 @@ const (
 	healthMaxHeaders   = 8 << 10
 )
 
+// coreStreams is how many calls a core may make at a time. It follows the status
+// with one, and with the others delivers one bundle and renews the identity.
+const coreStreams = 4
+
 // Agent stands beside a proxy.
 type Agent interface {
 	// Apply returns nil once the proxy serves the bundle, and an *agent.Refused if
@@ -66,8 +70,8 @@ func (s *AgentServer) Serve(ctx context.Context, listener net.Listener) error {
 	// The first one that the client speaks too is taken: a browser or curl, which
 	// speak both, get HTTP/1.1.
 	config.NextProtos = []string{protocolHTTP, protocolGRPC}
-	forGRPC, forHealth := newQueue(listener.Addr()), newQueue(listener.Addr())
-	server := newGRPCServer(pki.RoleCore)
+	forGRPC, forHealth := newQueue(listener.Addr(), maxAdmitted), newQueue(listener.Addr(), maxHealth)
+	server := newGRPCServer(pki.RoleCore, coreStreams)
 	interlockv1.RegisterAgentServiceServer(server, &agentService{AgentServerOptions: s.options, ended: ctx.Done()})
 	group.Go(func() error {
 		return newGate(listener, config, s.options.Logger, gRPCOrHealth(forGRPC, forHealth)).run(ctx)
@@ -103,6 +107,7 @@ func (s *AgentServer) serveHealth(ctx context.Context, listener net.Listener) er
 type agentService struct {
 	interlockv1.UnimplementedAgentServiceServer
 	AgentServerOptions
+	cores cores
 	ended <-chan struct{} // closed when the server is to stop
 }
 
@@ -110,6 +115,9 @@ func (s *agentService) ApplyBundle(ctx context.Context, request *interlockv1.App
 	bundle, err := wire.Bundle(request.GetBundle())
 	if err != nil {
 		return nil, invalid(fmt.Errorf("the bundle: %w", err))
+	}
+	if newest := s.cores.newest(); newest > request.GetEpoch() {
+		return nil, status.Error(codes.FailedPrecondition, outranked(newest))
 	}
 	err = s.Agent.Apply(ctx, bundle, request.GetTableVersion())
 	var refused *agent.Refused
@@ -133,7 +141,8 @@ func refusal(reason string) string {
 	return wire.Reason(reason)
 }
 
-func (s *agentService) WatchStatus(_ *interlockv1.WatchStatusRequest, stream grpc.ServerStreamingServer[interlockv1.WatchStatusResponse]) error {
+func (s *agentService) WatchStatus(request *interlockv1.WatchStatusRequest, stream grpc.ServerStreamingServer[interlockv1.WatchStatusResponse]) error {
+	defer s.cores.enter(request.GetEpoch())()
 	for {
 		current, outdated := s.Agent.Status()
 		err := stream.Send(&interlockv1.WatchStatusResponse{

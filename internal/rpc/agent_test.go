@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,8 @@ import (
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/wire"
 )
 
 // anonymous is a client that shows no certificate.
@@ -129,6 +132,21 @@ func TestABundleThatCannotBeReadDoesNotReachTheProxy(t *testing.T) {
 	}
 }
 
+func TestTroubleThatMayPassIsToldApartFromARefusal(t *testing.T) {
+	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf("a")
+	fake.judge = func(render.Bundle) error { return errors.New("no space left on device") }
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
+	awaitStatus(t, d, "its status says so", func(s []delivery.Status) bool {
+		return len(s) == 1 && s[0].LastError == "no space left on device" && s[0].RefusedVersion == ""
+	})
+	client := interlockv1.NewAgentServiceClient(dialRaw(t, address.String(), authority.identity(theCore), eastProx))
+	if _, err := client.ApplyBundle(t.Context(), &interlockv1.ApplyBundleRequest{Bundle: wire.BundleMessage(&b.Bundle)}); status.Code(err) != codes.Internal {
+		t.Errorf("the call ended with: %v", err)
+	}
+}
+
 // garbage is what port scanners and lost clients send.
 var garbage = map[string]string{
 	"plain HTTP":   "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -193,28 +211,47 @@ func TestGarbageOnTheCoresPortIsLoggedOnceAndHasNoEffect(t *testing.T) {
 	}
 }
 
-func TestConnectionsBeyondTheLimitAreClosedAndDoNotHoldUpTheOthersForLong(t *testing.T) {
-	authority := newAuthority(t)
-	address, _ := serveAgent(t, newFakeAgent(), authority.identity(eastProx), "127.0.0.1:0", silent())
-	var open []net.Conn
-	for range 64 { // from one host; they never say a word
-		conn, err := net.Dial("tcp", address.String())
+// silentConnections are strangers that say nothing, all from one address.
+func silentConnections(t *testing.T, count int, dial func() (net.Conn, error)) {
+	t.Helper()
+	for range count {
+		conn, err := dial()
 		if err != nil {
 			t.Fatal(err)
 		}
-		open = append(open, conn)
+		t.Cleanup(func() { conn.Close() })
 	}
-	url := fmt.Sprintf("https://%s/healthz", address)
-	if _, _, err := get(t, anonymous(authority), url); err == nil {
-		t.Error("one more is answered")
+}
+
+func TestStrangersThatSayNothingDoNotKeepTheCoreOut(t *testing.T) {
+	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf("a")
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	silentConnections(t, 600, func() (net.Conn, error) { return net.Dial("tcp", address.String()) })
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
+	awaitStatus(t, d, "the core gets through", serving(b.Version()))
+	if _, body, err := get(t, anonymous(authority), fmt.Sprintf("https://%s/healthz", address)); err != nil || body != "healthy" {
+		t.Errorf("its health: %q, %v", body, err)
 	}
-	for _, conn := range open {
-		_ = conn.Close()
+	silentConnections(t, 600, func() (net.Conn, error) { return net.Dial("tcp", address.String()) })
+	if statuses, _ := d.Statuses(); !statuses[0].Connected {
+		t.Error("a crowd that came later drove the core out")
 	}
-	eventually(t, "there is room again", func() bool {
-		_, body, err := get(t, anonymous(authority), url)
-		return err == nil && body == "healthy"
-	})
+}
+
+func TestStrangersThatOccupyTheHealthCheckKeepNobodyOut(t *testing.T) {
+	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf("a")
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
+	awaitStatus(t, d, "it serves", serving(b.Version()))
+	silentConnections(t, 40, func() (net.Conn, error) { return tls.Dial("tcp", address.String(), anonymous(authority)) })
+	if _, body, err := get(t, anonymous(authority), fmt.Sprintf("https://%s/healthz", address)); err != nil || body != "healthy" {
+		t.Errorf("its health: %q, %v", body, err)
+	}
+	if statuses, _ := d.Statuses(); !statuses[0].Connected {
+		t.Error("a crowd of health checks drove the core out")
+	}
 }
 
 // A dead machine neither answers nor hangs up. The relay between the core and

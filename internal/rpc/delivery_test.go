@@ -15,17 +15,26 @@ import (
 )
 
 // runDeliverer delivers as the core does, with the identity that it was given.
-func runDeliverer(t *testing.T, a authority, identity *pki.Identity) *delivery.Deliverer {
+func runDeliverer(t *testing.T, a authority, identity *pki.Identity, change ...func(*delivery.Options)) *delivery.Deliverer {
+	t.Helper()
+	d, _ := startDeliverer(t, a, identity, change...)
+	return d
+}
+
+func startDeliverer(t *testing.T, a authority, identity *pki.Identity, change ...func(*delivery.Options)) (d *delivery.Deliverer, stop func()) {
 	t.Helper()
 	proxy := func(cluster string) pki.Name { return pki.Name{Role: pki.RoleProxy, Cluster: cluster} }
-	d := delivery.New(delivery.Options{
+	options := delivery.Options{
 		TLS:     func(cluster string) *tls.Config { return identity.ClientConfig(proxy(cluster)) },
 		Sign:    func(cluster string, request []byte) ([]byte, error) { return a.sign(proxy(cluster), request) },
 		RenewAt: pki.RenewAt,
 		Logger:  silent(),
-	})
-	background(t, d.Run)
-	return d
+	}
+	for _, c := range change {
+		c(&options)
+	}
+	d = delivery.New(options)
+	return d, background(t, d.Run)
 }
 
 // awaitStatus waits until the statuses are as a test wants them.
@@ -216,9 +225,7 @@ func TestABundleThatComesBackIsSentThoughTheProxysStatusLagsBehind(t *testing.T)
 	fake.setMute(true)
 	d.Deliver("us-east", proxies, b)
 	eventually(t, "b is sent", func() bool { return len(fake.versions()) == 2 })
-	d.Deliver("us-east", proxies, a)
-	time.Sleep(50 * time.Millisecond) // that it is looked at before the status comes
-	fake.setMute(false)
+	d.Deliver("us-east", proxies, a) // which the proxy serves, by its last status
 	eventually(t, "a is sent again", func() bool { return slices.Equal(fake.versions(), []string{a.Version(), b.Version(), a.Version()}) })
 }
 
@@ -237,6 +244,7 @@ func TestTheSameBundleForAnotherTableIsSentSoThatTheProxyKnowsTheTable(t *testin
 
 func TestABundleOfTwentyMegabytesReachesAProxy(t *testing.T) {
 	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf(strings.Repeat("x", 20<<20))
+	b.TableVersion = "table" // it comes back in the status
 	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
 	d := runDeliverer(t, authority, authority.identity(theCore))
 	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
@@ -281,15 +289,84 @@ func TestOnlyTheProxyThatIsMeantIsTalkedTo(t *testing.T) {
 
 func TestAProxysIdentityIsRenewedOverTheOpenChannel(t *testing.T) {
 	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf("a")
-	identity := authority.shortLived(eastProx, 2*time.Second)
+	identity := authority.shortLived(eastProx, 30*time.Minute) // what it is renewed for is valid for longer
 	first := identity.Expires()
 	address, stop := serveAgent(t, fake, identity, "127.0.0.1:0", silent())
-	d := runDeliverer(t, authority, authority.identity(theCore))
+	d := runDeliverer(t, authority, authority.identity(theCore), func(o *delivery.Options) {
+		o.RenewAt = func(_, notAfter time.Time) time.Time {
+			if notAfter.Equal(first) {
+				return time.Now()
+			}
+			return notAfter
+		}
+	})
 	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, nil)
 	eventually(t, "the identity is renewed", func() bool { return identity.Expires().After(first.Add(time.Minute)) })
 	stop()
-	time.Sleep(time.Until(first) + time.Second) // the first certificate has expired
 	serveAgent(t, fake, identity, address.String(), silent())
+	conn, err := tls.Dial("tcp", address.String(), authority.identity(theCore).ClientConfig(eastProx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if shown := conn.ConnectionState().PeerCertificates[0].NotAfter; !shown.Equal(identity.Expires()) {
+		t.Errorf("it shows a certificate that expires at %s, not the renewed one", shown)
+	}
 	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
 	awaitStatus(t, d, "it serves, known by its new certificate", serving(b.Version()))
+}
+
+func TestAProxyThatAnotherMovedIsSentItsBundleAgain(t *testing.T) {
+	authority, fake, b, other := newAuthority(t), newFakeAgent(), bundleOf("a"), bundleOf("somebody else's")
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
+	awaitStatus(t, d, "it serves its bundle", serving(b.Version()))
+	if err := fake.Apply(t.Context(), other.Bundle, other.TableVersion); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus(t, d, "it was moved", serving(other.Version()))
+	awaitStatus(t, d, "it serves its bundle again", serving(b.Version()))
+}
+
+func epoch(n uint64) func(*delivery.Options) {
+	return func(o *delivery.Options) { o.Epoch = n }
+}
+
+func TestOfTwoCoresTheOneThatStartedLaterIsObeyed(t *testing.T) {
+	t.Parallel() // the older core tries again after 5 s
+	authority, fake := newAuthority(t), newFakeAgent()
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	proxies := []delivery.Proxy{at("a", address)}
+	older := runDeliverer(t, authority, authority.identity(theCore), epoch(1))
+	newer, end := startDeliverer(t, authority, authority.identity(theCore), epoch(2))
+	outranked := func(s []delivery.Status) bool { return s[0].LastError == "a newer core is in charge" }
+
+	a, b, c := bundleOf("a"), bundleOf("b"), bundleOf("c")
+	older.Deliver("us-east", proxies, a)
+	awaitStatus(t, older, "it serves the only core's bundle", serving(a.Version()))
+	newer.Deliver("us-east", proxies, b)
+	awaitStatus(t, newer, "it serves the newer core's bundle", serving(b.Version()))
+	awaitStatus(t, older, "the older core knows", outranked)
+	older.Deliver("us-east", proxies, c)
+	older.Deliver("us-east", proxies, b)
+	awaitStatus(t, older, "what both want is no trouble", func(s []delivery.Status) bool { return s[0].LastError == "" })
+	older.Deliver("us-east", proxies, c)
+	awaitStatus(t, older, "the older core is not obeyed", outranked)
+	if got, want := fake.versions(), []string{a.Version(), b.Version()}; !slices.Equal(got, want) {
+		t.Errorf("it was sent %v, want %v", got, want)
+	}
+	end()
+	awaitStatus(t, older, "the older core is obeyed when it is alone", serving(c.Version()))
+}
+
+func TestAnAgentThatSaysTooMuchIsNotListenedTo(t *testing.T) {
+	authority, fake := newAuthority(t), newFakeAgent()
+	fake.status = agent.Status{BundleVersion: strings.Repeat("x", 65<<10)}
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, nil)
+	awaitStatus(t, d, "its status says why", func(s []delivery.Status) bool {
+		return len(s) == 1 && !s[0].Connected && strings.Contains(s[0].LastError, "larger than max")
+	})
 }

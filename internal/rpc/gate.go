@@ -17,10 +17,18 @@ import (
 )
 
 const (
-	handshakeLimit = 10 * time.Second
+	handshakeLimit = 3 * time.Second
 	acceptPause    = 100 * time.Millisecond // after an error that may pass
 	protocolGRPC   = "h2"
 	protocolHTTP   = "http/1.1"
+)
+
+// Connections that are open at a time on one port. Strangers can fill the first
+// two only, and so crowd out nobody but one another.
+const (
+	maxPending  = 512 // that have not finished the TLS handshake
+	maxHealth   = 32  // to /healthz
+	maxAdmitted = 512 // of those who have shown a certificate
 )
 
 // gate stands in front of the servers of one port. It accepts connections, makes
@@ -32,12 +40,12 @@ type gate struct {
 	// route says who serves a connection that has passed; an error: nobody.
 	route    func(tls.ConnectionState) (*queue, error)
 	refusals *refusals
-	crowd    *crowd
+	pending  *crowd
 	log      *slog.Logger
 }
 
 func newGate(l net.Listener, config *tls.Config, log *slog.Logger, route func(tls.ConnectionState) (*queue, error)) *gate {
-	return &gate{listener: l, config: config, route: route, refusals: newRefusals(log), crowd: newCrowd(), log: log}
+	return &gate{listener: l, config: config, route: route, refusals: newRefusals(log), pending: newCrowd(maxPending), log: log}
 }
 
 // run returns when ctx has ended or the listener has failed for good, after
@@ -71,11 +79,8 @@ func (g *gate) run(ctx context.Context) error {
 
 // receive takes care of a connection without waiting for its other side.
 func (g *gate) receive(ctx context.Context, conn net.Conn, handshakes *sync.WaitGroup) {
-	guest, err := g.crowd.enter(conn)
-	if err != nil {
-		g.refuse(ctx, conn, err)
-		return
-	}
+	guest := &guest{Conn: conn}
+	g.pending.take(guest)
 	handshakes.Go(func() {
 		if err := g.admit(ctx, guest); err != nil {
 			g.refuse(ctx, guest, err)
@@ -83,7 +88,10 @@ func (g *gate) receive(ctx context.Context, conn net.Conn, handshakes *sync.Wait
 	})
 }
 
-func (g *gate) refuse(ctx context.Context, conn net.Conn, reason error) {
+func (g *gate) refuse(ctx context.Context, conn *guest, reason error) {
+	if conn.wasSentAway() {
+		reason = errors.New("newer connections needed its place before it finished the TLS handshake")
+	}
 	_ = conn.Close()
 	if ctx.Err() == nil {
 		g.refusals.note(conn.RemoteAddr(), reason)
@@ -91,7 +99,7 @@ func (g *gate) refuse(ctx context.Context, conn net.Conn, reason error) {
 }
 
 // admit hands a connection on; it fails if nobody is there for it.
-func (g *gate) admit(ctx context.Context, raw net.Conn) error {
+func (g *gate) admit(ctx context.Context, raw *guest) error {
 	conn := tls.Server(raw, g.config)
 	handshake, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
@@ -102,6 +110,7 @@ func (g *gate) admit(ctx context.Context, raw net.Conn) error {
 	if err != nil {
 		return err
 	}
+	queue.crowd.take(raw)
 	return queue.put(conn)
 }
 
@@ -142,52 +151,6 @@ func gRPCOrHealth(grpc, health *queue) func(tls.ConnectionState) (*queue, error)
 		}
 		return grpc, nil
 	}
-}
-
-const (
-	maxConnections        = 512 // on one port
-	maxConnectionsPerHost = 64
-)
-
-// crowd counts the connections that are open.
-type crowd struct {
-	mu     sync.Mutex
-	total  int
-	byHost map[netip.Addr]int
-}
-
-func newCrowd() *crowd { return &crowd{byHost: make(map[netip.Addr]int)} }
-
-// enter counts a connection until it is closed; it fails if there are too many.
-func (c *crowd) enter(conn net.Conn) (net.Conn, error) {
-	host := hostOf(conn.RemoteAddr())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.total >= maxConnections || c.byHost[host] >= maxConnectionsPerHost {
-		return nil, fmt.Errorf("there are %d connections, %d of them from its address, and no more are taken", c.total, c.byHost[host])
-	}
-	c.total++
-	c.byHost[host]++
-	return &guest{Conn: conn, leave: sync.OnceFunc(func() { c.exit(host) })}, nil
-}
-
-func (c *crowd) exit(host netip.Addr) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.total--
-	if c.byHost[host]--; c.byHost[host] == 0 {
-		delete(c.byHost, host)
-	}
-}
-
-type guest struct {
-	net.Conn
-	leave func()
-}
-
-func (g *guest) Close() error {
-	g.leave()
-	return g.Conn.Close()
 }
 
 func hostOf(address net.Addr) netip.Addr {

@@ -3,6 +3,7 @@ package rpc_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -228,6 +229,8 @@ func (f *fakeAgent) Apply(_ context.Context, b render.Bundle, tableVersion strin
 	next := agent.Status{BundleVersion: b.Version(), TableVersion: tableVersion}
 	if err != nil {
 		next = f.status
+	}
+	if refused := (*agent.Refused)(nil); errors.As(err, &refused) {
 		next.RefusedVersion, next.Refusal = b.Version(), err.Error()
 	}
 	f.set(next)

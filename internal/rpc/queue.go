@@ -13,14 +13,16 @@ import (
 // queue is the listener of a server that stands behind a gate.
 type queue struct {
 	address net.Addr
+	crowd   *crowd // of the connections that the server has been given
 	conns   chan net.Conn
 	closed  chan struct{}
 	close   func()
 }
 
-func newQueue(address net.Addr) *queue {
+// newQueue makes a queue for a server that has at most limit connections.
+func newQueue(address net.Addr, limit int) *queue {
 	closed := make(chan struct{})
-	return &queue{address: address, conns: make(chan net.Conn), closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+	return &queue{address: address, crowd: newCrowd(limit), conns: make(chan net.Conn), closed: closed, close: sync.OnceFunc(func() { close(closed) })}
 }
 
 // put waits until the server takes the connection; it fails if it never will.

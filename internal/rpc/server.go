@@ -27,13 +27,13 @@ import (
 
 const (
 	stopLimit  = 5 * time.Second // for the calls that are under way at the end
-	maxStreams = 32              // on one connection
 	maxHeaders = 64 << 10        // bytes, of one call
 )
 
 // newGRPCServer makes a server for connections that have passed a gate. Only
-// callers of the given role are answered.
-func newGRPCServer(role pki.Role) *grpc.Server {
+// callers of the given role are answered, and on one connection as many calls at
+// a time as there are streams.
+func newGRPCServer(role pki.Role, streams uint32) *grpc.Server {
 	return grpc.NewServer(
 		grpc.Creds(established{}),
 		grpc.UnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
@@ -50,7 +50,7 @@ func newGRPCServer(role pki.Role) *grpc.Server {
 		}),
 		grpc.MaxRecvMsgSize(wire.MaxMessage),
 		grpc.MaxSendMsgSize(wire.MaxMessage),
-		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxConcurrentStreams(streams),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(handshakeLimit),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: wire.KeepaliveInterval, Timeout: wire.KeepaliveTimeout}),

@@ -18,6 +18,11 @@ import (
 	"github.com/interlock-lb/interlock/internal/wire"
 )
 
+// extensionStreams is how many calls an extension may make at a time. It follows
+// the tables with one, and with the others hands back one outcome and renews its
+// identity; each may bring a message of the greatest size.
+const extensionStreams = 4
+
 // Tables are the core's, as its extensions see them.
 type Tables interface {
 	// Publication is what a cluster's extension should render now, its table nil
@@ -49,8 +54,8 @@ func (s *TableServer) Serve(ctx context.Context, listener net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
 	config := s.options.Identity.ServerConfig(pki.RoleExtension)
 	config.NextProtos = []string{protocolGRPC}
-	queue := newQueue(listener.Addr())
-	server := newGRPCServer(pki.RoleExtension)
+	queue := newQueue(listener.Addr(), maxAdmitted)
+	server := newGRPCServer(pki.RoleExtension, extensionStreams)
 	interlockv1.RegisterTableServiceServer(server, &tableService{TableServerOptions: s.options, ended: ctx.Done()})
 	group.Go(func() error { return newGate(listener, config, s.options.Logger, onlyGRPC(queue)).run(ctx) })
 	group.Go(func() error { return serveGRPC(ctx, server, queue) })

@@ -862,10 +862,14 @@ func (x *RenewIdentityResponse) GetCertificate() []byte {
 }
 
 type ApplyBundleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bundle        *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
-	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	TableVersion  string                 `protobuf:"bytes,3,opt,name=table_version,json=tableVersion,proto3" json:"table_version,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Bundle       *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Generation   uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	TableVersion string                 `protobuf:"bytes,3,opt,name=table_version,json=tableVersion,proto3" json:"table_version,omitempty"`
+	// When the sending core started, in Unix nanoseconds. While a core with a
+	// greater epoch watches the agent's status, the request is answered with
+	// FAILED_PRECONDITION: two cores must not move a proxy back and forth.
+	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +925,13 @@ func (x *ApplyBundleRequest) GetTableVersion() string {
 	return ""
 }
 
+func (x *ApplyBundleRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type ApplyBundleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: the proxy serves the bundle. Else why it does not, in the proxy's
@@ -969,6 +980,7 @@ func (x *ApplyBundleResponse) GetRefusal() string {
 
 type WatchStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // as in ApplyBundleRequest
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1013,13 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
 	return file_interlock_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *WatchStatusRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
 }
 
 type WatchStatusResponse struct {
@@ -1293,16 +1312,18 @@ const file_interlock_proto_rawDesc = "" +
 	"\x14RenewIdentityRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"9\n" +
 	"\x15RenewIdentityResponse\x12 \n" +
-	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x87\x01\n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x9d\x01\n" +
 	"\x12ApplyBundleRequest\x12,\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x14.interlock.v1.BundleR\x06bundle\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12#\n" +
-	"\rtable_version\x18\x03 \x01(\tR\ftableVersion\"/\n" +
+	"\rtable_version\x18\x03 \x01(\tR\ftableVersion\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"/\n" +
 	"\x13ApplyBundleResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal\"\x14\n" +
-	"\x12WatchStatusRequest\"\xa4\x01\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\"*\n" +
+	"\x12WatchStatusRequest\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xa4\x01\n" +
 	"\x13WatchStatusResponse\x12%\n" +
 	"\x0ebundle_version\x18\x01 \x01(\tR\rbundleVersion\x12#\n" +
 	"\rtable_version\x18\x02 \x01(\tR\ftableVersion\x12'\n" +

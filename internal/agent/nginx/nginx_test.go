@@ -2,11 +2,13 @@ package nginx_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/agent"
+	agentnginx "github.com/interlock-lb/interlock/internal/agent/nginx"
 	"github.com/interlock-lb/interlock/internal/render"
 )
 
@@ -147,8 +150,9 @@ func TestANginxThatNeverAnswersTheTokenGoesBackToTheBundleBefore(t *testing.T) {
 		"an error":      {`return 404 "`, "404"},
 	} {
 		bad := spoiled(other, `return 200 "`, says[0]+"not ")
-		if got := r.refused(bad); !strings.Contains(got, says[1]) {
-			t.Errorf("%s: refused with %q", name, got)
+		var refused *agent.Refused
+		if err := r.agent.Apply(t.Context(), bad, "table"); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), says[1]) {
+			t.Errorf("%s: %v", name, err)
 		}
 		r.answers("one")
 		r.inPlace(good)
@@ -305,8 +309,8 @@ func (r *rig) inPlace(b render.Bundle) {
 	if err != nil || !bytes.Equal(data, b.Files[0].Data) {
 		r.t.Errorf("the good bundle's file is not in place: %v", err)
 	}
-	if _, err := os.Stat(r.path("state/staging")); !os.IsNotExist(err) {
-		r.t.Errorf("files of a check were left behind: %v", err)
+	if left, err := os.ReadDir(r.options.StagingDir); err != nil || len(left) > 0 {
+		r.t.Errorf("files of a check were left behind: %v, %v", left, err)
 	}
 }
 
@@ -326,4 +330,27 @@ func (r *rig) health() int {
 	recorder := httptest.NewRecorder()
 	r.agent.HealthHandler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/healthz", nil))
 	return recorder.Code
+}
+
+func TestANginxThatIsKilledHasNotJudgedItsFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "nginx")
+	script := "#!/bin/sh\nkill -9 $$\n"
+	if err := os.WriteFile(binary, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	proxy, err := agentnginx.New(agentnginx.Options{
+		Binary: binary, ConfigPath: "/nginx.conf", StatusSocket: filepath.Join(dir, "status.sock"), TempDir: filepath.Join(dir, "temp"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, starting := proxy.Start(t.Context(), "token")
+	for what, err := range map[string]error{"a check": proxy.Check(t.Context(), dir), "a start": starting} {
+		var refused *agent.Refused
+		if err == nil || errors.As(err, &refused) {
+			t.Errorf("%s ends with: %v", what, err)
+		}
+	}
 }

@@ -55,7 +55,7 @@ func (p *process) watch(stderr *os.File, log *slog.Logger) {
 func (p *process) Reload(ctx context.Context, token string) error {
 	old, err := workers(p.group())
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}
 	mark := p.words.mark()
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -100,9 +100,21 @@ func (p *process) confirm(ctx context.Context, token string, mark int) error {
 	}
 }
 
-// whyEnded is called after done.
+// whyEnded is called after done. Only a nginx that gave up by itself has judged
+// its files: one that was killed has not.
 func (p *process) whyEnded(mark int) error {
-	return fmt.Errorf("nginx has ended: %s", reason(p.words.since(mark), "", p.exit))
+	said := p.words.since(mark)
+	text := "nginx has ended: " + reason(said, "", p.exit)
+	if byItself(p.exit) && len(emergencies(said)) > 0 {
+		return &agent.Refused{Reason: text}
+	}
+	return errors.New(text)
+}
+
+// byItself says whether a program ended in failure, and not by a signal.
+func byItself(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.Exited()
 }
 
 // whyNot says what is known when the time is over.

@@ -73,14 +73,13 @@ func (p *Proxy) Check(ctx context.Context, root string) error {
 		return fmt.Errorf("running nginx -t: %w", err)
 	}
 	err := p.options.Children.Wait(cmd)
-	var exit *exec.ExitError
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("nginx -t did not come to an end: %w", ctx.Err())
-	case errors.As(err, &exit):
-		return &agent.Refused{Reason: reason(output.lines(), root, exit)}
+	case byItself(err):
+		return &agent.Refused{Reason: reason(output.lines(), root, err)}
 	default:
 		return fmt.Errorf("running nginx -t: %w", err)
 	}
