@@ -37,8 +37,8 @@ type Set struct {
 	SSLOnly             bool
 	SSLPassthrough      bool
 	SSLBackend          bool
-	SSLBackendTLSVerify TLSVerify
-	WebsocketEndpoints  []string // sorted paths
+	SSLBackendTLSVerify TLSVerify // empty: the operator decides
+	WebsocketEndpoints  []string  // sorted paths
 	StickySessionCookie string
 	IPHash              bool
 	Redirects           []Redirect // sorted by source
@@ -81,11 +81,11 @@ type Fault struct {
 	Fatal bool
 }
 
-// Parse reads all labels of a service. The faults are sorted by label; when
-// one of them is fatal the set must not be used. A set with asked false belongs
+// Parse reads all labels of a service. The faults are sorted by label, but for
+// those of labels that do not fit together, which come last; when one of them is fatal the set must not be used. A set with asked false belongs
 // to a service that does not want to be routed at all.
 func Parse(labels map[string]string) (set Set, asked bool, faults []Fault) {
-	set = Set{ContextRoot: "/", BackendMode: BackendTask, SSLBackendTLSVerify: VerifyRequired}
+	set = Set{ContextRoot: "/", BackendMode: BackendTask}
 	names := make([]string, 0, len(labels))
 	for name := range labels {
 		if strings.HasPrefix(name, Prefix) {
@@ -98,15 +98,31 @@ func Parse(labels map[string]string) (set Set, asked bool, faults []Fault) {
 			faults = append(faults, *fault)
 		}
 	}
+	if fault := tooManyEndpoints(&set, labels); fault != nil {
+		faults = append(faults, *fault)
+	}
 	return set, len(names) > 0, faults
+}
+
+// tooManyEndpoints bounds what two labels, each within its limits, make together.
+func tooManyEndpoints(set *Set, labels map[string]string) *Fault {
+	const name = Prefix + "websocket_endpoints"
+	if len(set.Hosts)*len(set.WebsocketEndpoints) <= maxHostEndpoints {
+		return nil
+	}
+	return &Fault{
+		Kind: problem.BadLabel, Label: name, Value: Shorten(labels[name]), Fatal: true,
+		Message: fmt.Sprintf("%d paths on %d hosts; at most %d of them together are allowed for one service",
+			len(set.WebsocketEndpoints), len(set.Hosts), maxHostEndpoints),
+	}
 }
 
 func parseOne(set *Set, name, value string) *Fault {
 	def := lookup(strings.TrimPrefix(name, Prefix))
 	if def == nil {
-		return &Fault{Kind: problem.UnknownLabel, Label: name, Value: shorten(value), Message: unknownMessage(name)}
+		return &Fault{Kind: problem.UnknownLabel, Label: name, Value: Shorten(value), Message: unknownMessage(name)}
 	}
-	fault := &Fault{Kind: problem.BadLabel, Label: name, Value: shorten(value), Fatal: true}
+	fault := &Fault{Kind: problem.BadLabel, Label: name, Value: Shorten(value), Fatal: true}
 	if len(value) > MaxLength {
 		fault.Message = fmt.Sprintf("the value is %d bytes long; at most %d are allowed", len(value), MaxLength)
 		return fault
@@ -115,16 +131,32 @@ func parseOne(set *Set, name, value string) *Fault {
 		fault.Message = fmt.Sprintf("%v; expected %s, for example %s=%s", err, def.Grammar, name, def.Example)
 		return fault
 	}
-	if !def.Effective {
-		fault.Kind, fault.Fatal = problem.NoEffect, false
-		fault.Message = "this version of Interlock knows the label but does not act on it yet; the service is routed as if it were absent"
-		return fault
+	if def.Effective {
+		return nil
 	}
-	return nil
+	return withoutEffect(set, def, fault)
 }
 
-// shorten keeps a value that is quoted in a message readable.
-func shorten(value string) string {
+// withoutEffect tells of a label that is not acted on yet. Where it asks that
+// requests do not arrive over plain HTTP, serving them so would do the opposite.
+func withoutEffect(set *Set, def *Definition, fault *Fault) *Fault {
+	fault.Kind = problem.NoEffect
+	fault.Message = "this version of Interlock knows the label but does not act on it yet; "
+	switch def.Name {
+	case "ssl_only", "ssl_passthrough":
+		if !set.SSLOnly && !set.SSLPassthrough {
+			return nil
+		}
+		fault.Message += "the service is not routed, because it would be served over plain HTTP"
+	default:
+		fault.Fatal = false
+		fault.Message += "the service is routed as if it were absent"
+	}
+	return fault
+}
+
+// Shorten keeps a value that is quoted in a message readable.
+func Shorten(value string) string {
 	const limit = 120
 	if len(value) <= limit {
 		return value

@@ -3,6 +3,7 @@ package label_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -22,6 +23,17 @@ func one(name, value string) (label.Set, string) {
 		return set, ""
 	}
 	return set, faults[0].Message
+}
+
+// refusal is why a value does not match its label's grammar.
+func refusal(name, value string) string {
+	_, _, faults := label.Parse(map[string]string{label.Prefix + name: value})
+	for _, f := range faults {
+		if f.Kind == problem.BadLabel {
+			return f.Message
+		}
+	}
+	return ""
 }
 
 func TestHostsAreTakenInTheFormThatRequestsAreComparedWith(t *testing.T) {
@@ -67,16 +79,16 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 		"network":                {"", "net;rm -rf /", "-net", "app|net", "a/b", strings.Repeat("n", 129)},
 		"service_cluster":        {"../x", "a b", "-x", "ü"},
 		"default_backend":        {"", "t", "yes", "1", "true; x"},
-		"context_root":           {"app", "/a{", "~ ^/", "@named", "/a/../", "/..", "/a/./b", "/a%2fb", "//a", "/a?x", "/$uri", "/a\"", "/é", "/" + strings.Repeat("a", 1024)},
+		"context_root":           {"app", "/a{", "~ ^/", "@named", "/a/../", "/..", "/a/./b", "/a%2fb", "//a", "/a?x", "/$uri", "/a\"", "/é", "/" + strings.Repeat("a", 1024), "/.well-known", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/x"},
 		"context_root_rewrite":   {"true; rewrite ^ /x", "t"},
 		"ssl_cert":               {"", "a b", "a\x00", "engine:foo:bar", "$name.crt", "../key"},
 		"ssl_backend_tls_verify": {"", "optional", "on"},
 		"websocket_endpoints":    {"", "~ ^/", "/a/../b", "/ws,", "ws", strings.Repeat("/a,", 64) + "/b"},
-		"sticky_session_cookie":  {"", "a;Secure", "a\r\nX: y", "a\x01b", "SID rewrite", "__Host-sid", "é", "___"},
+		"sticky_session_cookie":  {"", "a;Secure", "a\r\nX: y", "a\x01b", "SID rewrite", "__Host-sid", "é", "___", "my-session"},
 		"redirects": {
 			"", "http://r.test", "http://r.test,", ",https://x.test", "http://r.test,https://x.test,https://y.test", "ftp://r.test,https://x.test",
 			"http://r.test,https://x.test/\" ; return 200 \"x", "http://r.test:80,https://x.test", "http://r.test,https://x.test:99999", "http://r.test,https://x.test?c=$http_cookie",
-			"http://r1.test,http://r2.test;http://r2.test,http://r1.test", "http://r.test,http://r.test", "http://r.test,http://a.test;http://r.test,http://b.test",
+			"http://r1.test,http://r2.test;http://r2.test,http://r1.test", "http://r.test,http://r.test", "http://r.test,http://r.test:080", "http://r.test,http://a.test;http://r.test,http://b.test",
 			"http://*.r.test,https://x.test", strings.Repeat("http://a.test,http://b.test;", 65),
 		},
 		"backend_mode": {"", "task;", "dnsrr"},
@@ -92,9 +104,42 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 	}
 }
 
+func TestManyPathsOnManyHostsAreBoundedTogether(t *testing.T) {
+	var hosts, paths []string
+	for i := range 65 {
+		hosts = append(hosts, fmt.Sprintf("h%d.test", i))
+		paths = append(paths, fmt.Sprintf("/ws%d", i))
+	}
+	parse := func(hostCount, pathCount int) []label.Fault {
+		_, _, faults := label.Parse(map[string]string{
+			"com.docker.lb.hosts":               strings.Join(hosts[:hostCount], ","),
+			"com.docker.lb.websocket_endpoints": strings.Join(paths[:pathCount], ","),
+		})
+		return faults
+	}
+	if faults := parse(16, 64); faults != nil {
+		t.Errorf("16 hosts with 64 paths: %+v", faults)
+	}
+	if faults := parse(64, 17); len(faults) != 1 || !faults[0].Fatal || faults[0].Label != "com.docker.lb.websocket_endpoints" {
+		t.Errorf("64 hosts with 17 paths: %+v", faults)
+	}
+}
+
+func TestAServiceThatForbidsPlainHTTPIsNotRouted(t *testing.T) {
+	for _, name := range []string{"ssl_only", "ssl_passthrough"} {
+		_, _, faults := label.Parse(map[string]string{label.Prefix + name: "true"})
+		if len(faults) != 1 || !faults[0].Fatal || faults[0].Kind != problem.NoEffect {
+			t.Errorf("%s=true gave %+v", name, faults)
+		}
+		if _, _, faults := label.Parse(map[string]string{label.Prefix + name: "false"}); faults != nil {
+			t.Errorf("%s=false gave %+v", name, faults)
+		}
+	}
+}
+
 func TestEveryExampleOfTheReferenceIsTaken(t *testing.T) {
 	for _, d := range label.Definitions() {
-		if _, fault := one(d.Name, d.Example); fault != "" {
+		if fault := refusal(d.Name, d.Example); fault != "" {
 			t.Errorf("%s=%s was refused: %s", d.Name, d.Example, fault)
 		}
 	}
@@ -134,7 +179,7 @@ func TestAServiceWithoutLabelsAsksForNothing(t *testing.T) {
 
 func TestDefaultsHoldWhereLabelsAreAbsent(t *testing.T) {
 	set, _, _ := label.Parse(nil)
-	want := label.Set{ContextRoot: "/", BackendMode: label.BackendTask, SSLBackendTLSVerify: label.VerifyRequired}
+	want := label.Set{ContextRoot: "/", BackendMode: label.BackendTask}
 	if diff := cmp.Diff(want, set); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

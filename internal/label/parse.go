@@ -13,6 +13,7 @@ import (
 const (
 	maxHosts              = 256
 	maxWebsocketEndpoints = 64
+	maxHostEndpoints      = 1024 // hosts times websocket endpoints
 	maxRedirects          = 64
 	maxPath               = 1024
 	maxName               = 128
@@ -121,9 +122,20 @@ func parseContextRoot(s *Set, value string) error {
 	if err != nil {
 		return err
 	}
+	if p == wellKnown || p == acmeChallenge || strings.HasPrefix(p, acmeChallenge+"/") {
+		return errors.New("the path is reserved: whoever answers there gets certificates for the host")
+	}
 	s.ContextRoot = p
 	return nil
 }
+
+// Where authorities look for proof that somebody controls a host (RFC 8555,
+// 8.3). A service with a context root there could take over a host that it
+// only shares; these requests go where all of the host's do.
+const (
+	wellKnown     = "/.well-known"
+	acmeChallenge = wellKnown + "/acme-challenge"
+)
 
 // path accepts the unreserved characters of RFC 3986 and the sub-delimiters
 // that no proxy gives a meaning, without dot segments, and drops a slash at
@@ -187,14 +199,14 @@ func parseBackendMode(s *Set, value string) error {
 	return errors.New("no such mode")
 }
 
-// parseCookie takes the letters, digits, `_` and `-` of RFC 6265's token that
-// every proxy can name in a variable. The prefixes __Host- and __Secure-
+// parseCookie takes the letters, digits and `_` of RFC 6265's token: what every
+// proxy can name in a variable. nginx cannot name a `-`. The prefixes __Host- and __Secure-
 // promise what Interlock cannot check.
 func parseCookie(s *Set, value string) error {
 	if strings.HasPrefix(value, "__") {
 		return errors.New("a cookie with a __ prefix makes promises that a proxy cannot keep")
 	}
-	if err := name(strings.TrimLeft(value, "_"), "_-"); err != nil {
+	if err := name(strings.TrimLeft(value, "_"), "_"); err != nil {
 		return err
 	}
 	s.StickySessionCookie = value

@@ -60,11 +60,18 @@ func origin(value string, portAllowed bool) (scheme, hostport string, err error)
 	case !portAllowed:
 		return "", "", errors.New("a port is not allowed here")
 	}
-	if _, err := number(port, 1, 65535); err != nil {
+	n, err := number(port, 1, 65535)
+	if err != nil {
 		return "", "", fmt.Errorf("the port is %w", err)
 	}
-	return scheme, h + ":" + port, nil
+	// One spelling for one place, so that loops are seen.
+	if n == defaultPorts[scheme] {
+		return scheme, h, nil
+	}
+	return scheme, fmt.Sprintf("%s:%d", h, n), nil
 }
+
+var defaultPorts = map[string]int{"http": 80, "https": 443}
 
 // checkRedirects refuses two targets for one source, and redirects that lead
 // back to where they began.

@@ -20,6 +20,8 @@ const (
 	UnknownLabel   Kind = "unknown-label"    // a com.docker.lb. label that does not exist
 	NoEffect       Kind = "no-effect"        // something is understood but not acted on
 	NoAddress      Kind = "no-address"       // tasks run, but the proxy can reach none of them
+	Conflict       Kind = "conflict"         // an older service decides otherwise about the same host or path
+	ManyNetworks   Kind = "many-networks"    // several networks would do, and no label says which one
 	NoCluster      Kind = "no-cluster"       // service_cluster names a cluster nobody serves
 	NameTaken      Kind = "name-taken"       // a service of that name exists and is not ours
 	PortTaken      Kind = "port-taken"       // a published port is in use on a node

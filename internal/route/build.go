@@ -44,6 +44,7 @@ type wish struct {
 	labels  label.Set
 	port    uint16
 	network string // ID of the network that a label names; empty if none does
+	terms   terms
 }
 
 // wishes reads the labels of all services and sorts them by cluster. Within a
@@ -105,6 +106,7 @@ func (b *builder) read(s *snapshot.Service) (w wish, ok bool) {
 		return w, false
 	}
 	w = wish{service: s, labels: set}
+	b.settle(&w)
 	if w.port, ok = b.port(s, set.Port); !ok {
 		return w, false
 	}
@@ -188,34 +190,8 @@ func (b *builder) report(s *snapshot.Service, kind problem.Kind, name, value, me
 	b.problems = append(b.problems, p)
 }
 
-// table assembles the table of one cluster from what its services ask for.
-func (b *builder) table(c Cluster, wishes []wish) Table {
-	var t Table
-	hosts := make(map[string][]string) // host name to upstream names
-	var defaults []string
-	for _, w := range wishes {
-		u := Upstream{Name: w.service.Spec.Name, Endpoints: b.endpoints(w, c)}
-		t.Upstreams = append(t.Upstreams, u)
-		for _, h := range w.labels.Hosts {
-			hosts[h] = append(hosts[h], u.Name)
-		}
-		if w.labels.DefaultBackend {
-			defaults = append(defaults, u.Name)
-		}
-	}
-	for name, upstreams := range hosts {
-		t.Hosts = append(t.Hosts, VirtualHost{Name: name, Routes: []Route{{PathPrefix: "/", Forward: forward(upstreams)}}})
-	}
-	if len(defaults) > 0 {
-		f := forward(defaults)
-		t.Default = &f
-	}
-	slices.SortFunc(t.Hosts, func(x, y VirtualHost) int { return strings.Compare(x.Name, y.Name) })
-	slices.SortFunc(t.Upstreams, func(x, y Upstream) int { return strings.Compare(x.Name, y.Name) })
-	return t
-}
-
-func forward(upstreams []string) Forward {
-	slices.Sort(upstreams)
-	return Forward{Upstreams: upstreams}
+// reportLabel reports a label with the value that the service gives it.
+func (b *builder) reportLabel(w *wish, kind problem.Kind, name, message string) {
+	value := w.service.Spec.Labels[label.Prefix+name]
+	b.report(w.service, kind, name, label.Shorten(value), message)
 }

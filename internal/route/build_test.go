@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,8 +49,8 @@ func lines(t route.Table) string {
 			show(h.Name+r.PathPrefix, r.Forward)
 		}
 	}
-	if t.Default != nil {
-		show("default", *t.Default)
+	for _, r := range t.Default {
+		show("default"+r.PathPrefix, r.Forward)
 	}
 	return b.String()
 }
@@ -152,10 +153,64 @@ demo.local/: v1[10.0.0.2:30001] v2[10.0.0.1:30002]
 `)
 }
 
+func TestScalingAServiceInVIPModeChangesNothing(t *testing.T) {
+	table := func(tasks int) string {
+		s := NewSwarm(2).Network("front").Service("demo", labels("hosts", "demo.local", "port", "8080", "backend_mode", "vip"), Joins("front")).
+			VirtualIP("demo", "front", "10.1.0.2")
+		for i := range tasks {
+			s.Task("demo", i+1, 1, On("front", fmt.Sprintf("10.1.0.%d", i+10)))
+		}
+		tables, problems := route.Build(s.Snapshot(), []route.Cluster{{Networks: []string{"net-front"}}})
+		for _, p := range problems {
+			t.Errorf("unexpected problem: %s", p)
+		}
+		return tables[0].Version()
+	}
+	if table(0) != table(1) || table(1) != table(5) {
+		t.Error("the table depends on the tasks")
+	}
+	expect(t, NewSwarm(1).Network("front").Service("demo", labels("hosts", "demo.local", "port", "8080", "backend_mode", "vip"), Joins("front")).
+		VirtualIP("demo", "front", "10.1.0.2"), "demo.local/: demo[10.1.0.2:8080]\n", "net-front")
+}
+
+func TestOfServicesOfTheSameAgeTheSmallerIDDecides(t *testing.T) {
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		s := NewSwarm(1)
+		for _, name := range order {
+			s.Service(name, labels("hosts", "demo.local", "port", "80", "sticky_session_cookie", name), func(s *snapshot.Service) { s.CreatedAt = time.Time{} })
+		}
+		tables, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
+		if got := tables[0].Hosts[0].Routes[0].Forward.Affinity.Cookie; got != "a" {
+			t.Errorf("%v: requests stick to the cookie %q, want that of a", order, got)
+		}
+		if len(problems) != 1 || problems[0].Kind != problem.Conflict || problems[0].Service != "b" {
+			t.Errorf("%v: problems %v, want one for b", order, problems)
+		}
+	}
+}
+
+func TestRedirectsOfManyServicesLeadOnABoundedNumberOfTimes(t *testing.T) {
+	s := NewSwarm(1)
+	// Each is older than the one that leads to it.
+	for i := range 13 {
+		s.Service(fmt.Sprintf("s%02d", i), labels("hosts", fmt.Sprintf("s%d.test", i), "port", "80",
+			"redirects", fmt.Sprintf("http://r%d.test,http://r%d.test", i+1, i)))
+	}
+	_, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
+	for i, p := range problems {
+		if !strings.Contains(p.Message, "leads on more than") {
+			t.Errorf("problem %d: %s", i, p)
+		}
+	}
+	if len(problems) == 0 {
+		t.Error("a chain of 13 redirects was taken")
+	}
+}
+
 func TestTheDefaultBackendNeedsNoHost(t *testing.T) {
 	expect(t, NewSwarm(1).
 		Service("lost", labels("default_backend", "true", "port", "8080")).Task("lost", 1, 1, HostPort(8080, 30001)), `
-default: lost[10.0.0.1:30001]
+default/: lost[10.0.0.1:30001]
 `)
 }
 

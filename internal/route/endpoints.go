@@ -7,22 +7,31 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/interlock-lb/interlock/internal/label"
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
 // endpoints returns where the requests for a service can go now.
-func (b *builder) endpoints(w wish, c Cluster) []Endpoint {
+func (b *builder) endpoints(w *wish, c Cluster) []Endpoint {
+	shared := b.shared(w, c)
+	if w.labels.BackendMode == label.BackendVIP {
+		return b.virtualIP(w, shared)
+	}
 	usable := b.usable(w.service.ID)
 	endpoints := make([]Endpoint, 0, len(usable))
-	shared := b.shared(w, c)
+	overNetwork := false
 	for _, t := range usable {
-		if addr, ok := b.address(t, w, shared); ok {
+		if addr, onNetwork, ok := b.address(t, w, shared); ok {
 			endpoints = append(endpoints, Endpoint{Addr: addr, Task: t.ID})
+			overNetwork = overNetwork || onNetwork
 		}
 	}
 	if len(usable) > 0 && len(endpoints) == 0 {
 		b.report(w.service, problem.NoAddress, "port", fmt.Sprint(w.port), noAddressMessage(w))
+	}
+	if overNetwork {
+		b.reportManyNetworks(w, shared)
 	}
 	slices.SortFunc(endpoints, func(x, y Endpoint) int {
 		return cmp.Or(x.Addr.Compare(y.Addr), strings.Compare(x.Task, y.Task))
@@ -30,7 +39,37 @@ func (b *builder) endpoints(w wish, c Cluster) []Endpoint {
 	return endpoints
 }
 
-func noAddressMessage(w wish) string {
+// virtualIP returns a service's own address on a network shared with the
+// proxies, whatever its tasks do.
+func (b *builder) virtualIP(w *wish, shared []string) []Endpoint {
+	for _, id := range shared {
+		for _, v := range w.service.VirtualIPs {
+			if v.NetworkID != id || !v.Addr.IsValid() {
+				continue
+			}
+			b.reportManyNetworks(w, shared)
+			return []Endpoint{{Addr: netip.AddrPortFrom(v.Addr.Addr(), w.port)}}
+		}
+	}
+	b.reportLabel(w, problem.NoAddress, "backend_mode",
+		"the service has no virtual IP on a network of the proxies: attach it to one, without endpoint mode dnsrr, or remove the label")
+	return []Endpoint{}
+}
+
+// reportManyNetworks tells a service whose network was picked for it.
+func (b *builder) reportManyNetworks(w *wish, shared []string) {
+	if len(shared) < 2 || w.network != "" {
+		return
+	}
+	names := make([]string, len(shared))
+	for i, id := range shared {
+		names[i] = b.snap.Network(id).Name
+	}
+	b.report(w.service, problem.ManyNetworks, "network", "", fmt.Sprintf(
+		"the service shares several networks with the proxies: %s; it is reached over the first, name the right one in the label", strings.Join(names, ", ")))
+}
+
+func noAddressMessage(w *wish) string {
 	const message = "its tasks run, but no proxy can reach them: publish the port in host mode (--publish mode=host,target=%d), or attach the service to a network of the proxies"
 	var host []uint16
 	for _, p := range w.service.Spec.Ports {
@@ -68,7 +107,7 @@ func (b *builder) usable(service string) []*snapshot.Task {
 // shared returns the IDs of the networks over which the cluster's proxies can
 // reach the service, the preferred one first: the one that a label names, else
 // in the order of their names, so that every reading gives the same answer.
-func (b *builder) shared(w wish, c Cluster) []string {
+func (b *builder) shared(w *wish, c Cluster) []string {
 	var list []*snapshot.Network
 	for _, id := range w.service.Spec.Networks {
 		n := b.snap.Network(id)
@@ -88,17 +127,14 @@ func (b *builder) shared(w wish, c Cluster) []string {
 // address returns where one task takes requests: on the network that a label
 // names; else at its node, where the port is published in host mode; else on
 // a network shared with the proxies.
-func (b *builder) address(t *snapshot.Task, w wish, shared []string) (netip.AddrPort, bool) {
-	if w.network != "" {
-		if addr, ok := attached(t, shared); ok {
-			return netip.AddrPortFrom(addr, w.port), true
+func (b *builder) address(t *snapshot.Task, w *wish, shared []string) (addr netip.AddrPort, onNetwork, ok bool) {
+	ip, isAttached := attached(t, shared)
+	if w.network == "" || !isAttached {
+		if addr, ok = b.published(t, w.port); ok {
+			return addr, false, true
 		}
 	}
-	if addr, ok := b.published(t, w.port); ok {
-		return addr, true
-	}
-	addr, ok := attached(t, shared)
-	return netip.AddrPortFrom(addr, w.port), ok
+	return netip.AddrPortFrom(ip, w.port), isAttached, isAttached
 }
 
 func (b *builder) published(t *snapshot.Task, target uint16) (netip.AddrPort, bool) {

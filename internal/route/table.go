@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"time"
 )
 
 // Table is everything that the proxies of one service cluster must know.
@@ -14,43 +15,101 @@ import (
 type Table struct {
 	// Hosts are sorted by name.
 	Hosts []VirtualHost `json:"hosts"`
-	// Default answers for hosts that no virtual host names; nil: nobody does.
-	Default *Forward `json:"default,omitempty"`
+	// Default has the routes of the hosts that no virtual host names, in the
+	// order of a virtual host's; empty: nobody answers for those.
+	Default []Route `json:"default,omitempty"`
 	// Upstreams are sorted by name and cover every name that an action uses.
 	Upstreams []Upstream `json:"upstreams"`
 }
 
 // VirtualHost is one host name and what happens to its requests.
 type VirtualHost struct {
+	// Name may begin with "*." for every name one or more levels below; a name
+	// without goes before it.
 	Name string `json:"name"`
-	// Routes are sorted so that the longest prefix comes first.
+	// Redirects are sorted by scheme, each of which is there at most once.
+	Redirects []Redirect `json:"redirects,omitempty"`
+	// Routes are sorted so that the longest prefix comes first, then by prefix.
+	// They hold for the schemes that are not redirected.
 	Routes []Route `json:"routes"`
 }
 
-// Route sends the requests below a path somewhere.
+// Redirect answers every request of a scheme with 302 to the target, followed
+// by the path and query of the request.
+type Redirect struct {
+	Scheme string `json:"scheme"` // of the request: "http" or "https"
+	Target string `json:"target"` // scheme://host or scheme://host:port
+}
+
+// Route sends the requests for a path, and for all below it, somewhere: /app is
+// for /app and /app/x, but not for /apple. The longest prefix wins.
 type Route struct {
-	PathPrefix string  `json:"pathPrefix"` // begins with "/"
-	Forward    Forward `json:"forward"`
+	PathPrefix string `json:"pathPrefix"` // begins with "/"
+	// Rewrite puts "/" in place of the prefix before a request is forwarded. A
+	// request for the prefix itself is redirected to the prefix with a slash.
+	Rewrite bool `json:"rewrite,omitempty"`
+	// Websockets are the paths that, with all below them, may be upgraded to
+	// websockets and to nothing else, as clients write them: sorted, at or below
+	// the prefix, and not below a longer prefix of the same host.
+	Websockets []string `json:"websockets,omitempty"`
+	Forward    Forward  `json:"forward"`
 }
 
 // Forward spreads requests over all endpoints of its upstreams alike, so that
 // an upstream's share is its share of the endpoints.
 type Forward struct {
-	Upstreams []string `json:"upstreams"` // sorted, never empty
+	// Upstreams are sorted and never empty; all or none of them speak TLS, in
+	// the same way.
+	Upstreams []string `json:"upstreams"`
+	Affinity  Affinity `json:"affinity,omitzero"`
+}
+
+// Affinity says which requests go to the same endpoint, as long as there is
+// one; its zero value says none. At most one field is set.
+type Affinity struct {
+	// Cookie is a cookie's name: requests with the same value stay together,
+	// those without one are spread. Letters, digits and underscores.
+	Cookie string `json:"cookie,omitempty"`
+	// ClientAddress keeps the requests of one address together.
+	ClientAddress bool `json:"clientAddress,omitempty"`
 }
 
 // Upstream is a named pool of endpoints that serve the same thing.
 type Upstream struct {
 	Name string `json:"name"`
+	// TLS is nil where the endpoints speak plain HTTP.
+	TLS *TLS `json:"tls,omitempty"`
+	// MaxFails is after how many failures within FailTimeout an endpoint is set
+	// aside for as long; 0: never; nil: what the proxy does by itself.
+	MaxFails *int `json:"maxFails,omitempty"`
+	// FailTimeout is whole seconds; 0: what the proxy does by itself.
+	FailTimeout time.Duration `json:"failTimeout,omitempty"`
 	// Endpoints are sorted by address; empty when the service is known but
 	// nothing of it can take a request now.
 	Endpoints []Endpoint `json:"endpoints"`
 }
 
+// TLS is how endpoints that speak TLS are spoken to.
+type TLS struct {
+	Verify Verify `json:"verify,omitempty"`
+}
+
+// Verify says whether an endpoint's certificate must be good: issued by an
+// authority that the operator trusts, for the host that the client asked for.
+type Verify string
+
+// The ways to verify.
+const (
+	VerifyDefault  Verify = "" // as the operator configured the proxies
+	VerifyNone     Verify = "none"
+	VerifyRequired Verify = "required"
+)
+
 // Endpoint is one place that takes requests.
 type Endpoint struct {
 	Addr netip.AddrPort `json:"addr"`
-	Task string         `json:"task"`
+	// Task is empty for a service's virtual IP.
+	Task string `json:"task"`
 }
 
 // Version is the hash of the table's content: equal versions are equal tables.

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -14,32 +17,66 @@ import (
 // TableMessage is a table as it travels.
 func TableMessage(t *route.Table) *interlockv1.Table {
 	message := &interlockv1.Table{
-		Hosts:     make([]*interlockv1.VirtualHost, 0, len(t.Hosts)),
-		Default:   forwardMessage(t.Default),
-		Upstreams: make([]*interlockv1.Upstream, 0, len(t.Upstreams)),
+		Hosts:         make([]*interlockv1.VirtualHost, 0, len(t.Hosts)),
+		DefaultRoutes: routeMessages(t.Default),
+		Upstreams:     make([]*interlockv1.Upstream, 0, len(t.Upstreams)),
 	}
 	for i := range t.Hosts {
-		host := &interlockv1.VirtualHost{Name: t.Hosts[i].Name}
-		for _, r := range t.Hosts[i].Routes {
-			host.Routes = append(host.Routes, &interlockv1.Route{PathPrefix: r.PathPrefix, Forward: forwardMessage(&r.Forward)})
+		host := &interlockv1.VirtualHost{Name: t.Hosts[i].Name, Routes: routeMessages(t.Hosts[i].Routes)}
+		for _, r := range t.Hosts[i].Redirects {
+			host.Redirects = append(host.Redirects, &interlockv1.Redirect{Scheme: r.Scheme, Target: r.Target})
 		}
 		message.Hosts = append(message.Hosts, host)
 	}
 	for i := range t.Upstreams {
-		upstream := &interlockv1.Upstream{Name: t.Upstreams[i].Name}
-		for _, e := range t.Upstreams[i].Endpoints {
-			upstream.Endpoints = append(upstream.Endpoints, &interlockv1.Endpoint{Address: e.Addr.String(), Task: e.Task})
-		}
-		message.Upstreams = append(message.Upstreams, upstream)
+		message.Upstreams = append(message.Upstreams, upstreamMessage(&t.Upstreams[i]))
 	}
 	return message
 }
 
-func forwardMessage(f *route.Forward) *interlockv1.Forward {
-	if f == nil {
-		return nil
+func routeMessages(routes []route.Route) []*interlockv1.Route {
+	var messages []*interlockv1.Route
+	for i := range routes {
+		r := &routes[i]
+		messages = append(messages, &interlockv1.Route{
+			PathPrefix: r.PathPrefix, Rewrite: r.Rewrite, Websockets: r.Websockets, Forward: forwardMessage(&r.Forward),
+		})
 	}
-	return &interlockv1.Forward{Upstreams: f.Upstreams}
+	return messages
+}
+
+func forwardMessage(f *route.Forward) *interlockv1.Forward {
+	message := &interlockv1.Forward{Upstreams: f.Upstreams}
+	switch {
+	case f.Affinity.Cookie != "":
+		message.Affinity = &interlockv1.Forward_Cookie{Cookie: f.Affinity.Cookie}
+	case f.Affinity.ClientAddress:
+		message.Affinity = &interlockv1.Forward_ClientAddress{ClientAddress: true}
+	}
+	return message
+}
+
+func upstreamMessage(u *route.Upstream) *interlockv1.Upstream {
+	message := &interlockv1.Upstream{Name: u.Name}
+	if u.TLS != nil {
+		message.Tls = &interlockv1.TLS{}
+		for number, verify := range verifies {
+			if verify == u.TLS.Verify {
+				message.Tls.Verify = number
+			}
+		}
+	}
+	if u.MaxFails != nil {
+		n := uint32(*u.MaxFails)
+		message.MaxFails = &n
+	}
+	if u.FailTimeout != 0 {
+		message.FailTimeout = durationpb.New(u.FailTimeout)
+	}
+	for _, e := range u.Endpoints {
+		message.Endpoints = append(message.Endpoints, &interlockv1.Endpoint{Address: e.Addr.String(), Task: e.Task})
+	}
+	return message
 }
 
 // Table reads a table. It fails, saying what is wrong with which part, unless
@@ -59,9 +96,9 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 	if err := ascending("upstream", t.Upstreams, func(u route.Upstream) string { return u.Name }); err != nil {
 		return nil, err
 	}
-	known := make(map[string]bool, len(t.Upstreams))
+	known := make(map[string]*route.TLS, len(t.Upstreams))
 	for i := range t.Upstreams {
-		known[t.Upstreams[i].Name] = true
+		known[t.Upstreams[i].Name] = t.Upstreams[i].TLS
 	}
 	for _, m := range message.GetHosts() {
 		host, err := readHost(m, known)
@@ -73,12 +110,9 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 	if err := ascending("host", t.Hosts, func(h route.VirtualHost) string { return h.Name }); err != nil {
 		return nil, err
 	}
-	if message.GetDefault() != nil {
-		forward, err := readForward(message.GetDefault(), known)
-		if err != nil {
-			return nil, fmt.Errorf("the default: %w", err)
-		}
-		t.Default = &forward
+	var err error
+	if t.Default, err = readRoutes(message.GetDefaultRoutes(), known); err != nil {
+		return nil, fmt.Errorf("the default: %w", err)
 	}
 	return t, nil
 }
@@ -87,6 +121,16 @@ func readUpstream(message *interlockv1.Upstream) (route.Upstream, error) {
 	upstream := route.Upstream{Name: message.GetName(), Endpoints: make([]route.Endpoint, 0, len(message.GetEndpoints()))}
 	if upstream.Name == "" {
 		return upstream, errors.New("it has no name")
+	}
+	if err := readHealth(&upstream, message); err != nil {
+		return upstream, err
+	}
+	if message.GetTls() != nil {
+		verify, known := verifies[message.GetTls().GetVerify()]
+		if !known {
+			return upstream, fmt.Errorf("TLS: there is no verification %s", message.GetTls().GetVerify())
+		}
+		upstream.TLS = &route.TLS{Verify: verify}
 	}
 	for _, m := range message.GetEndpoints() {
 		addr, err := readAddress(m.GetAddress())
@@ -103,6 +147,40 @@ func readUpstream(message *interlockv1.Upstream) (route.Upstream, error) {
 	return upstream, nil
 }
 
+// What an operator may reasonably want lies far below these; they keep every
+// number in the range of the types that it passes through.
+const (
+	maxFails       = 1_000_000
+	maxFailTimeout = 24 * time.Hour
+)
+
+func readHealth(upstream *route.Upstream, message *interlockv1.Upstream) error {
+	if message.MaxFails != nil {
+		if message.GetMaxFails() > maxFails {
+			return fmt.Errorf("max_fails %d is more than %d", message.GetMaxFails(), maxFails)
+		}
+		n := int(message.GetMaxFails())
+		upstream.MaxFails = &n
+	}
+	if message.GetFailTimeout() != nil {
+		if err := message.GetFailTimeout().CheckValid(); err != nil {
+			return fmt.Errorf("fail_timeout: %w", err)
+		}
+		d := message.GetFailTimeout().AsDuration()
+		if d < time.Second || d > maxFailTimeout || d%time.Second != 0 {
+			return fmt.Errorf("fail_timeout %s is not whole seconds from 1s to %s", d, maxFailTimeout)
+		}
+		upstream.FailTimeout = d
+	}
+	return nil
+}
+
+var verifies = map[interlockv1.TLS_Verify]route.Verify{
+	interlockv1.TLS_VERIFY_UNSPECIFIED: route.VerifyDefault,
+	interlockv1.TLS_VERIFY_NONE:        route.VerifyNone,
+	interlockv1.TLS_VERIFY_REQUIRED:    route.VerifyRequired,
+}
+
 func compareEndpoints(a, b route.Endpoint) int {
 	return cmp.Or(a.Addr.Compare(b.Addr), strings.Compare(a.Task, b.Task))
 }
@@ -113,47 +191,4 @@ func readAddress(text string) (netip.AddrPort, error) {
 		return netip.AddrPort{}, fmt.Errorf("%q is not IP:PORT with a port from 1 to 65535, IPv6 in brackets", text)
 	}
 	return addr, nil
-}
-
-func readHost(message *interlockv1.VirtualHost, known map[string]bool) (route.VirtualHost, error) {
-	host := route.VirtualHost{Name: message.GetName()}
-	if host.Name == "" {
-		return host, errors.New("it has no name")
-	}
-	if len(message.GetRoutes()) == 0 {
-		return host, errors.New("it has no route")
-	}
-	seen := make(map[string]bool, len(message.GetRoutes()))
-	for i, m := range message.GetRoutes() {
-		prefix := m.GetPathPrefix()
-		if !strings.HasPrefix(prefix, "/") {
-			return host, fmt.Errorf("path prefix %q does not begin with /", prefix)
-		}
-		if seen[prefix] {
-			return host, fmt.Errorf("path prefix %q stands there twice", prefix)
-		}
-		seen[prefix] = true
-		if i > 0 && len(prefix) > len(host.Routes[i-1].PathPrefix) {
-			return host, fmt.Errorf("path prefix %q stands after the shorter %q: the longest comes first", prefix, host.Routes[i-1].PathPrefix)
-		}
-		forward, err := readForward(m.GetForward(), known)
-		if err != nil {
-			return host, fmt.Errorf("path prefix %q: %w", prefix, err)
-		}
-		host.Routes = append(host.Routes, route.Route{PathPrefix: prefix, Forward: forward})
-	}
-	return host, nil
-}
-
-func readForward(message *interlockv1.Forward, known map[string]bool) (route.Forward, error) {
-	forward := route.Forward{Upstreams: message.GetUpstreams()}
-	if len(forward.Upstreams) == 0 {
-		return forward, errors.New("it forwards to nobody")
-	}
-	for _, name := range forward.Upstreams {
-		if !known[name] {
-			return forward, fmt.Errorf("there is no upstream %q", name)
-		}
-	}
-	return forward, ascending("upstream", forward.Upstreams, identity)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,12 +24,13 @@ func table() *route.Table {
 	return &route.Table{
 		Hosts: []route.VirtualHost{
 			{Name: "a.example.com", Routes: []route.Route{
-				{PathPrefix: "/shop", Forward: route.Forward{Upstreams: []string{"shop"}}},
-				{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo", "demo-v2"}}},
+				{PathPrefix: "/shop", Rewrite: true, Websockets: []string{"/shop", "/shop/ws"}, Forward: route.Forward{Upstreams: []string{"shop"}, Affinity: route.Affinity{ClientAddress: true}}},
+				{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo", "demo-v2"}, Affinity: route.Affinity{Cookie: "session"}}},
 			}},
-			{Name: "b.example.com", Routes: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo"}}}}},
+			{Name: "b.example.com", Routes: []route.Route{{PathPrefix: "/", Websockets: []string{"/", "/ws"}, Forward: route.Forward{Upstreams: []string{"demo"}}}}},
+			{Name: "c.example.com", Redirects: []route.Redirect{{Scheme: "http", Target: "https://b.example.com:8443"}, {Scheme: "https", Target: "http://b.example.com"}}},
 		},
-		Default: &route.Forward{Upstreams: []string{"shop"}},
+		Default: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"shop"}}}},
 		Upstreams: []route.Upstream{
 			{Name: "demo", Endpoints: []route.Endpoint{
 				{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t1"},
@@ -36,7 +38,8 @@ func table() *route.Table {
 				{Addr: netip.MustParseAddrPort("[fd00::1]:8080"), Task: "t3"},
 			}},
 			{Name: "demo-v2", Endpoints: []route.Endpoint{}},
-			{Name: "shop", Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
+			{Name: "secret", TLS: &route.TLS{Verify: route.VerifyNone}, Endpoints: []route.Endpoint{}},
+			{Name: "shop", TLS: &route.TLS{}, MaxFails: new(0), FailTimeout: time.Minute, Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
 		},
 	}
 }
@@ -83,9 +86,24 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 		"the shorter prefix first":  {func(m *interlockv1.Table) { r := m.Hosts[0].Routes; r[0], r[1] = r[1], r[0] }, "longest comes first"},
 		"a prefix twice":            {func(m *interlockv1.Table) { m.Hosts[0].Routes[0].PathPrefix = "/" }, "twice"},
 		"a prefix without a slash":  {func(m *interlockv1.Table) { m.Hosts[0].Routes[1].PathPrefix = "" }, "begin with /"},
+		"a host without anything":   {func(m *interlockv1.Table) { m.Hosts[0].Routes = nil }, "no route and no redirect"},
+		"a redirect of FTP":         {func(m *interlockv1.Table) { m.Hosts[2].Redirects[0].Scheme = "ftp" }, "http or https"},
+		"a redirect to a path":      {func(m *interlockv1.Table) { m.Hosts[2].Redirects[0].Target += "/x" }, "SCHEME://HOST"},
+		"a scheme redirected twice": {func(m *interlockv1.Table) { m.Hosts[2].Redirects[1].Scheme = "http" }, "twice"},
+		"a websocket elsewhere":     {func(m *interlockv1.Table) { m.Hosts[0].Routes[0].Websockets = []string{"/shopping"} }, "not below"},
+		"websockets out of order":   {func(m *interlockv1.Table) { m.Hosts[1].Routes[0].Websockets = []string{"/ws", "/"} }, "must be sorted"},
+		"a cookie that is no name": {func(m *interlockv1.Table) {
+			m.Hosts[0].Routes[1].Forward.Affinity = &interlockv1.Forward_Cookie{Cookie: "a-b"}
+		}, "letters, digits"},
+		"a cookie without a name":   {func(m *interlockv1.Table) { m.Hosts[0].Routes[1].Forward.Affinity = &interlockv1.Forward_Cookie{} }, "letters, digits"},
+		"TLS for some":              {func(m *interlockv1.Table) { m.Upstreams[1].Tls = &interlockv1.TLS{} }, "speak TLS differently"},
+		"another verification":      {func(m *interlockv1.Table) { m.Upstreams[3].Tls.Verify = 9 }, "no verification"},
+		"too many failures":         {func(m *interlockv1.Table) { *m.Upstreams[3].MaxFails = 1e9 }, "is more than"},
+		"a fraction of a second":    {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Nanos = 1 }, "whole seconds"},
+		"an endless time":           {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Seconds = math.MaxInt64 }, "fail_timeout"},
 		"a route to nobody":         {func(m *interlockv1.Table) { m.Hosts[0].Routes[0].Forward = nil }, "nobody"},
-		"an unknown upstream":       {func(m *interlockv1.Table) { m.Default.Upstreams[0] = "x" }, `no upstream "x"`},
-		"a share counted twice":     {func(m *interlockv1.Table) { m.Default.Upstreams = []string{"demo", "demo"} }, "twice"},
+		"an unknown upstream":       {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Upstreams[0] = "x" }, `no upstream "x"`},
+		"a share counted twice":     {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Upstreams = []string{"demo", "demo"} }, "twice"},
 		"upstreams out of order":    {func(m *interlockv1.Table) { m.Upstreams[0], m.Upstreams[1] = m.Upstreams[1], m.Upstreams[0] }, "must be sorted"},
 		"an upstream without name":  {func(m *interlockv1.Table) { m.Upstreams[0].Name = "" }, "no name"},
 		"endpoints out of order":    {func(m *interlockv1.Table) { e := m.Upstreams[0].Endpoints; e[0], e[1] = e[1], e[0] }, "must be sorted"},
@@ -98,7 +116,7 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			message := wire.TableMessage(table())
-			message.Default.Upstreams = append([]string(nil), message.Default.Upstreams...)
+			message.DefaultRoutes[0].Forward.Upstreams = append([]string(nil), message.DefaultRoutes[0].Forward.Upstreams...)
 			test.spoil(message)
 			_, err := wire.Table(message)
 			if err == nil || !strings.Contains(err.Error(), test.want) {

@@ -16,6 +16,7 @@ package interlockv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
@@ -28,6 +29,57 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Whether an endpoint's certificate must be good, for the host that the
+// client asked for.
+type TLS_Verify int32
+
+const (
+	TLS_VERIFY_UNSPECIFIED TLS_Verify = 0 // as the operator configured the proxies
+	TLS_VERIFY_NONE        TLS_Verify = 1
+	TLS_VERIFY_REQUIRED    TLS_Verify = 2
+)
+
+// Enum value maps for TLS_Verify.
+var (
+	TLS_Verify_name = map[int32]string{
+		0: "VERIFY_UNSPECIFIED",
+		1: "VERIFY_NONE",
+		2: "VERIFY_REQUIRED",
+	}
+	TLS_Verify_value = map[string]int32{
+		"VERIFY_UNSPECIFIED": 0,
+		"VERIFY_NONE":        1,
+		"VERIFY_REQUIRED":    2,
+	}
+)
+
+func (x TLS_Verify) Enum() *TLS_Verify {
+	p := new(TLS_Verify)
+	*p = x
+	return p
+}
+
+func (x TLS_Verify) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TLS_Verify) Descriptor() protoreflect.EnumDescriptor {
+	return file_interlock_proto_enumTypes[0].Descriptor()
+}
+
+func (TLS_Verify) Type() protoreflect.EnumType {
+	return &file_interlock_proto_enumTypes[0]
+}
+
+func (x TLS_Verify) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TLS_Verify.Descriptor instead.
+func (TLS_Verify) EnumDescriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{9, 0}
+}
 
 type WatchTablesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -207,10 +259,11 @@ func (x *ProxyParameters) GetConfig() *structpb.Struct {
 }
 
 type Table struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hosts         []*VirtualHost         `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	Default       *Forward               `protobuf:"bytes,2,opt,name=default,proto3" json:"default,omitempty"`
-	Upstreams     []*Upstream            `protobuf:"bytes,3,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Hosts     []*VirtualHost         `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Upstreams []*Upstream            `protobuf:"bytes,3,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	// For the hosts that no virtual host names; empty: nobody answers for those.
+	DefaultRoutes []*Route `protobuf:"bytes,4,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -252,13 +305,6 @@ func (x *Table) GetHosts() []*VirtualHost {
 	return nil
 }
 
-func (x *Table) GetDefault() *Forward {
-	if x != nil {
-		return x.Default
-	}
-	return nil
-}
-
 func (x *Table) GetUpstreams() []*Upstream {
 	if x != nil {
 		return x.Upstreams
@@ -266,10 +312,20 @@ func (x *Table) GetUpstreams() []*Upstream {
 	return nil
 }
 
+func (x *Table) GetDefaultRoutes() []*Route {
+	if x != nil {
+		return x.DefaultRoutes
+	}
+	return nil
+}
+
 type VirtualHost struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Routes        []*Route               `protobuf:"bytes,2,rep,name=routes,proto3" json:"routes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The longest prefix comes first. They hold for the schemes that are not
+	// redirected.
+	Routes        []*Route    `protobuf:"bytes,2,rep,name=routes,proto3" json:"routes,omitempty"`
+	Redirects     []*Redirect `protobuf:"bytes,3,rep,name=redirects,proto3" json:"redirects,omitempty"` // sorted by scheme
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,17 +374,86 @@ func (x *VirtualHost) GetRoutes() []*Route {
 	return nil
 }
 
-type Route struct {
+func (x *VirtualHost) GetRedirects() []*Redirect {
+	if x != nil {
+		return x.Redirects
+	}
+	return nil
+}
+
+// Redirect answers every request of a scheme with 302 to the target, followed
+// by the path and query of the request.
+type Redirect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	PathPrefix    string                 `protobuf:"bytes,1,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
-	Forward       *Forward               `protobuf:"bytes,2,opt,name=forward,proto3" json:"forward,omitempty"`
+	Scheme        string                 `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"` // of the request: "http" or "https"
+	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"` // scheme://host or scheme://host:port
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Redirect) Reset() {
+	*x = Redirect{}
+	mi := &file_interlock_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Redirect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Redirect) ProtoMessage() {}
+
+func (x *Redirect) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
+func (*Redirect) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Redirect) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *Redirect) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+// Route is for a path and all below it: /app is for /app and /app/x, but not
+// for /apple.
+type Route struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	PathPrefix string                 `protobuf:"bytes,1,opt,name=path_prefix,json=pathPrefix,proto3" json:"path_prefix,omitempty"`
+	Forward    *Forward               `protobuf:"bytes,2,opt,name=forward,proto3" json:"forward,omitempty"`
+	// Put "/" in place of the prefix before a request is forwarded, and redirect
+	// the prefix itself to the prefix with a slash.
+	Rewrite bool `protobuf:"varint,3,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
+	// The paths that, with all below them, may be upgraded to websockets and to
+	// nothing else, as clients write them.
+	Websockets    []string `protobuf:"bytes,4,rep,name=websockets,proto3" json:"websockets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +465,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +478,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{5}
+	return file_interlock_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Route) GetPathPrefix() string {
@@ -370,17 +495,38 @@ func (x *Route) GetForward() *Forward {
 	return nil
 }
 
+func (x *Route) GetRewrite() bool {
+	if x != nil {
+		return x.Rewrite
+	}
+	return false
+}
+
+func (x *Route) GetWebsockets() []string {
+	if x != nil {
+		return x.Websockets
+	}
+	return nil
+}
+
 // Forward spreads requests alike over all endpoints of the named upstreams.
 type Forward struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Upstreams     []string               `protobuf:"bytes,1,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Upstreams []string               `protobuf:"bytes,1,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	// Which requests go to the same endpoint as long as there is one.
+	//
+	// Types that are valid to be assigned to Affinity:
+	//
+	//	*Forward_Cookie
+	//	*Forward_ClientAddress
+	Affinity      isForward_Affinity `protobuf_oneof:"affinity"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +538,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +551,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{6}
+	return file_interlock_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Forward) GetUpstreams() []string {
@@ -415,17 +561,65 @@ func (x *Forward) GetUpstreams() []string {
 	return nil
 }
 
+func (x *Forward) GetAffinity() isForward_Affinity {
+	if x != nil {
+		return x.Affinity
+	}
+	return nil
+}
+
+func (x *Forward) GetCookie() string {
+	if x != nil {
+		if x, ok := x.Affinity.(*Forward_Cookie); ok {
+			return x.Cookie
+		}
+	}
+	return ""
+}
+
+func (x *Forward) GetClientAddress() bool {
+	if x != nil {
+		if x, ok := x.Affinity.(*Forward_ClientAddress); ok {
+			return x.ClientAddress
+		}
+	}
+	return false
+}
+
+type isForward_Affinity interface {
+	isForward_Affinity()
+}
+
+type Forward_Cookie struct {
+	// Those with the same value of this cookie: letters, digits, underscores.
+	Cookie string `protobuf:"bytes,2,opt,name=cookie,proto3,oneof"`
+}
+
+type Forward_ClientAddress struct {
+	// Those of the same client address; always true.
+	ClientAddress bool `protobuf:"varint,3,opt,name=client_address,json=clientAddress,proto3,oneof"`
+}
+
+func (*Forward_Cookie) isForward_Affinity() {}
+
+func (*Forward_ClientAddress) isForward_Affinity() {}
+
 type Upstream struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Endpoints     []*Endpoint            `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Name      string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Endpoints []*Endpoint            `protobuf:"bytes,2,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Tls       *TLS                   `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"` // absent: the endpoints speak plain HTTP
+	// After how many failures within fail_timeout an endpoint is set aside for as
+	// long; 0: never. What is absent the proxy decides.
+	MaxFails      *uint32              `protobuf:"varint,4,opt,name=max_fails,json=maxFails,proto3,oneof" json:"max_fails,omitempty"`
+	FailTimeout   *durationpb.Duration `protobuf:"bytes,5,opt,name=fail_timeout,json=failTimeout,proto3" json:"fail_timeout,omitempty"` // whole seconds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +631,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +644,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{7}
+	return file_interlock_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Upstream) GetName() string {
@@ -467,17 +661,82 @@ func (x *Upstream) GetEndpoints() []*Endpoint {
 	return nil
 }
 
+func (x *Upstream) GetTls() *TLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Upstream) GetMaxFails() uint32 {
+	if x != nil && x.MaxFails != nil {
+		return *x.MaxFails
+	}
+	return 0
+}
+
+func (x *Upstream) GetFailTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.FailTimeout
+	}
+	return nil
+}
+
+type TLS struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Verify        TLS_Verify             `protobuf:"varint,1,opt,name=verify,proto3,enum=interlock.v1.TLS_Verify" json:"verify,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TLS) Reset() {
+	*x = TLS{}
+	mi := &file_interlock_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TLS) ProtoMessage() {}
+
+func (x *TLS) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TLS.ProtoReflect.Descriptor instead.
+func (*TLS) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *TLS) GetVerify() TLS_Verify {
+	if x != nil {
+		return x.Verify
+	}
+	return TLS_VERIFY_UNSPECIFIED
+}
+
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // IP:PORT, IPv6 in brackets
-	Task          string                 `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
+	Task          string                 `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`       // empty for a virtual IP
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +748,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +761,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{8}
+	return file_interlock_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Endpoint) GetAddress() string {
@@ -530,7 +789,7 @@ type Bundle struct {
 
 func (x *Bundle) Reset() {
 	*x = Bundle{}
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +801,7 @@ func (x *Bundle) String() string {
 func (*Bundle) ProtoMessage() {}
 
 func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +814,7 @@ func (x *Bundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
 func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{9}
+	return file_interlock_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Bundle) GetFiles() []*File {
@@ -590,7 +849,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +861,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +874,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{10}
+	return file_interlock_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *File) GetPath() string {
@@ -654,7 +913,7 @@ type PutBundleRequest struct {
 
 func (x *PutBundleRequest) Reset() {
 	*x = PutBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +925,7 @@ func (x *PutBundleRequest) String() string {
 func (*PutBundleRequest) ProtoMessage() {}
 
 func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +938,7 @@ func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleRequest.ProtoReflect.Descriptor instead.
 func (*PutBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{11}
+	return file_interlock_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PutBundleRequest) GetGeneration() uint64 {
@@ -745,7 +1004,7 @@ type PutBundleResponse struct {
 
 func (x *PutBundleResponse) Reset() {
 	*x = PutBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +1016,7 @@ func (x *PutBundleResponse) String() string {
 func (*PutBundleResponse) ProtoMessage() {}
 
 func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +1029,7 @@ func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleResponse.ProtoReflect.Descriptor instead.
 func (*PutBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{12}
+	return file_interlock_proto_rawDescGZIP(), []int{14}
 }
 
 type RenewIdentityRequest struct {
@@ -782,7 +1041,7 @@ type RenewIdentityRequest struct {
 
 func (x *RenewIdentityRequest) Reset() {
 	*x = RenewIdentityRequest{}
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +1053,7 @@ func (x *RenewIdentityRequest) String() string {
 func (*RenewIdentityRequest) ProtoMessage() {}
 
 func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1066,7 @@ func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RenewIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{13}
+	return file_interlock_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RenewIdentityRequest) GetCertificateRequest() []byte {
@@ -826,7 +1085,7 @@ type RenewIdentityResponse struct {
 
 func (x *RenewIdentityResponse) Reset() {
 	*x = RenewIdentityResponse{}
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +1097,7 @@ func (x *RenewIdentityResponse) String() string {
 func (*RenewIdentityResponse) ProtoMessage() {}
 
 func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1110,7 @@ func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RenewIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{14}
+	return file_interlock_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenewIdentityResponse) GetCertificate() []byte {
@@ -876,7 +1135,7 @@ type ApplyBundleRequest struct {
 
 func (x *ApplyBundleRequest) Reset() {
 	*x = ApplyBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +1147,7 @@ func (x *ApplyBundleRequest) String() string {
 func (*ApplyBundleRequest) ProtoMessage() {}
 
 func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +1160,7 @@ func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{15}
+	return file_interlock_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ApplyBundleRequest) GetBundle() *Bundle {
@@ -943,7 +1202,7 @@ type ApplyBundleResponse struct {
 
 func (x *ApplyBundleResponse) Reset() {
 	*x = ApplyBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1214,7 @@ func (x *ApplyBundleResponse) String() string {
 func (*ApplyBundleResponse) ProtoMessage() {}
 
 func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1227,7 @@ func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{16}
+	return file_interlock_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ApplyBundleResponse) GetRefusal() string {
@@ -987,7 +1246,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1258,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1271,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{17}
+	return file_interlock_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchStatusRequest) GetEpoch() uint64 {
@@ -1036,7 +1295,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1307,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1320,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{18}
+	return file_interlock_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchStatusResponse) GetBundleVersion() string {
@@ -1100,7 +1359,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1371,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1384,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{19}
+	return file_interlock_proto_rawDescGZIP(), []int{21}
 }
 
 type RequestRenewalResponse struct {
@@ -1137,7 +1396,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1408,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1421,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{20}
+	return file_interlock_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -1181,7 +1440,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1452,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1465,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{21}
+	return file_interlock_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -1224,7 +1483,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1495,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,14 +1508,14 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{22}
+	return file_interlock_proto_rawDescGZIP(), []int{24}
 }
 
 var File_interlock_proto protoreflect.FileDescriptor
 
 const file_interlock_proto_rawDesc = "" +
 	"\n" +
-	"\x0finterlock.proto\x12\finterlock.v1\x1a\x1cgoogle/protobuf/struct.proto\"\x14\n" +
+	"\x0finterlock.proto\x12\finterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x14\n" +
 	"\x12WatchTablesRequest\"\xb9\x01\n" +
 	"\x13WatchTablesResponse\x12\x1e\n" +
 	"\n" +
@@ -1272,23 +1531,46 @@ const file_interlock_proto_rawDesc = "" +
 	"\bssl_port\x18\x02 \x01(\rR\asslPort\x12\x1f\n" +
 	"\vconfig_path\x18\x03 \x01(\tR\n" +
 	"configPath\x12/\n" +
-	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\"\x9f\x01\n" +
+	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\"\xb0\x01\n" +
 	"\x05Table\x12/\n" +
-	"\x05hosts\x18\x01 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x12/\n" +
-	"\adefault\x18\x02 \x01(\v2\x15.interlock.v1.ForwardR\adefault\x124\n" +
-	"\tupstreams\x18\x03 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\"N\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x124\n" +
+	"\tupstreams\x18\x03 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12:\n" +
+	"\x0edefault_routes\x18\x04 \x03(\v2\x13.interlock.v1.RouteR\rdefaultRoutesJ\x04\b\x02\x10\x03\"\x84\x01\n" +
 	"\vVirtualHost\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
-	"\x06routes\x18\x02 \x03(\v2\x13.interlock.v1.RouteR\x06routes\"Y\n" +
+	"\x06routes\x18\x02 \x03(\v2\x13.interlock.v1.RouteR\x06routes\x124\n" +
+	"\tredirects\x18\x03 \x03(\v2\x16.interlock.v1.RedirectR\tredirects\":\n" +
+	"\bRedirect\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\"\x93\x01\n" +
 	"\x05Route\x12\x1f\n" +
 	"\vpath_prefix\x18\x01 \x01(\tR\n" +
 	"pathPrefix\x12/\n" +
-	"\aforward\x18\x02 \x01(\v2\x15.interlock.v1.ForwardR\aforward\"'\n" +
+	"\aforward\x18\x02 \x01(\v2\x15.interlock.v1.ForwardR\aforward\x12\x18\n" +
+	"\arewrite\x18\x03 \x01(\bR\arewrite\x12\x1e\n" +
+	"\n" +
+	"websockets\x18\x04 \x03(\tR\n" +
+	"websockets\"v\n" +
 	"\aForward\x12\x1c\n" +
-	"\tupstreams\x18\x01 \x03(\tR\tupstreams\"T\n" +
+	"\tupstreams\x18\x01 \x03(\tR\tupstreams\x12\x18\n" +
+	"\x06cookie\x18\x02 \x01(\tH\x00R\x06cookie\x12'\n" +
+	"\x0eclient_address\x18\x03 \x01(\bH\x00R\rclientAddressB\n" +
+	"\n" +
+	"\baffinity\"\xe7\x01\n" +
 	"\bUpstream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
-	"\tendpoints\x18\x02 \x03(\v2\x16.interlock.v1.EndpointR\tendpoints\"8\n" +
+	"\tendpoints\x18\x02 \x03(\v2\x16.interlock.v1.EndpointR\tendpoints\x12#\n" +
+	"\x03tls\x18\x03 \x01(\v2\x11.interlock.v1.TLSR\x03tls\x12 \n" +
+	"\tmax_fails\x18\x04 \x01(\rH\x00R\bmaxFails\x88\x01\x01\x12<\n" +
+	"\ffail_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vfailTimeoutB\f\n" +
+	"\n" +
+	"_max_fails\"\x7f\n" +
+	"\x03TLS\x120\n" +
+	"\x06verify\x18\x01 \x01(\x0e2\x18.interlock.v1.TLS.VerifyR\x06verify\"F\n" +
+	"\x06Verify\x12\x16\n" +
+	"\x12VERIFY_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vVERIFY_NONE\x10\x01\x12\x13\n" +
+	"\x0fVERIFY_REQUIRED\x10\x02\"8\n" +
 	"\bEndpoint\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\"b\n" +
@@ -1357,65 +1639,74 @@ func file_interlock_proto_rawDescGZIP() []byte {
 	return file_interlock_proto_rawDescData
 }
 
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_interlock_proto_goTypes = []any{
-	(*WatchTablesRequest)(nil),      // 0: interlock.v1.WatchTablesRequest
-	(*WatchTablesResponse)(nil),     // 1: interlock.v1.WatchTablesResponse
-	(*ProxyParameters)(nil),         // 2: interlock.v1.ProxyParameters
-	(*Table)(nil),                   // 3: interlock.v1.Table
-	(*VirtualHost)(nil),             // 4: interlock.v1.VirtualHost
-	(*Route)(nil),                   // 5: interlock.v1.Route
-	(*Forward)(nil),                 // 6: interlock.v1.Forward
-	(*Upstream)(nil),                // 7: interlock.v1.Upstream
-	(*Endpoint)(nil),                // 8: interlock.v1.Endpoint
-	(*Bundle)(nil),                  // 9: interlock.v1.Bundle
-	(*File)(nil),                    // 10: interlock.v1.File
-	(*PutBundleRequest)(nil),        // 11: interlock.v1.PutBundleRequest
-	(*PutBundleResponse)(nil),       // 12: interlock.v1.PutBundleResponse
-	(*RenewIdentityRequest)(nil),    // 13: interlock.v1.RenewIdentityRequest
-	(*RenewIdentityResponse)(nil),   // 14: interlock.v1.RenewIdentityResponse
-	(*ApplyBundleRequest)(nil),      // 15: interlock.v1.ApplyBundleRequest
-	(*ApplyBundleResponse)(nil),     // 16: interlock.v1.ApplyBundleResponse
-	(*WatchStatusRequest)(nil),      // 17: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 18: interlock.v1.WatchStatusResponse
-	(*RequestRenewalRequest)(nil),   // 19: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 20: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 21: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 22: interlock.v1.CompleteRenewalResponse
-	(*structpb.Struct)(nil),         // 23: google.protobuf.Struct
+	(TLS_Verify)(0),                 // 0: interlock.v1.TLS.Verify
+	(*WatchTablesRequest)(nil),      // 1: interlock.v1.WatchTablesRequest
+	(*WatchTablesResponse)(nil),     // 2: interlock.v1.WatchTablesResponse
+	(*ProxyParameters)(nil),         // 3: interlock.v1.ProxyParameters
+	(*Table)(nil),                   // 4: interlock.v1.Table
+	(*VirtualHost)(nil),             // 5: interlock.v1.VirtualHost
+	(*Redirect)(nil),                // 6: interlock.v1.Redirect
+	(*Route)(nil),                   // 7: interlock.v1.Route
+	(*Forward)(nil),                 // 8: interlock.v1.Forward
+	(*Upstream)(nil),                // 9: interlock.v1.Upstream
+	(*TLS)(nil),                     // 10: interlock.v1.TLS
+	(*Endpoint)(nil),                // 11: interlock.v1.Endpoint
+	(*Bundle)(nil),                  // 12: interlock.v1.Bundle
+	(*File)(nil),                    // 13: interlock.v1.File
+	(*PutBundleRequest)(nil),        // 14: interlock.v1.PutBundleRequest
+	(*PutBundleResponse)(nil),       // 15: interlock.v1.PutBundleResponse
+	(*RenewIdentityRequest)(nil),    // 16: interlock.v1.RenewIdentityRequest
+	(*RenewIdentityResponse)(nil),   // 17: interlock.v1.RenewIdentityResponse
+	(*ApplyBundleRequest)(nil),      // 18: interlock.v1.ApplyBundleRequest
+	(*ApplyBundleResponse)(nil),     // 19: interlock.v1.ApplyBundleResponse
+	(*WatchStatusRequest)(nil),      // 20: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 21: interlock.v1.WatchStatusResponse
+	(*RequestRenewalRequest)(nil),   // 22: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 23: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 24: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 25: interlock.v1.CompleteRenewalResponse
+	(*structpb.Struct)(nil),         // 26: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 27: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
-	3,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
-	2,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	23, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
-	4,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
-	6,  // 4: interlock.v1.Table.default:type_name -> interlock.v1.Forward
-	7,  // 5: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
-	5,  // 6: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
-	6,  // 7: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
-	8,  // 8: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
-	10, // 9: interlock.v1.Bundle.files:type_name -> interlock.v1.File
-	9,  // 10: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	9,  // 11: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	0,  // 12: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	11, // 13: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	13, // 14: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	15, // 15: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	17, // 16: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	19, // 17: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	21, // 18: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	1,  // 19: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	12, // 20: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	14, // 21: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	16, // 22: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	18, // 23: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	20, // 24: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	22, // 25: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
+	3,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
+	26, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	5,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
+	9,  // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
+	7,  // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
+	7,  // 6: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
+	6,  // 7: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
+	8,  // 8: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
+	11, // 9: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
+	10, // 10: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
+	27, // 11: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	0,  // 12: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
+	13, // 13: interlock.v1.Bundle.files:type_name -> interlock.v1.File
+	12, // 14: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	12, // 15: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	1,  // 16: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	14, // 17: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	16, // 18: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	18, // 19: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	20, // 20: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	22, // 21: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	24, // 22: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	2,  // 23: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	15, // 24: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	17, // 25: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	19, // 26: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	21, // 27: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	23, // 28: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	25, // 29: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -1423,7 +1714,12 @@ func file_interlock_proto_init() {
 	if File_interlock_proto != nil {
 		return
 	}
-	file_interlock_proto_msgTypes[11].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[7].OneofWrappers = []any{
+		(*Forward_Cookie)(nil),
+		(*Forward_ClientAddress)(nil),
+	}
+	file_interlock_proto_msgTypes[8].OneofWrappers = []any{}
+	file_interlock_proto_msgTypes[13].OneofWrappers = []any{
 		(*PutBundleRequest_Bundle)(nil),
 		(*PutBundleRequest_Failure)(nil),
 	}
@@ -1432,13 +1728,14 @@ func file_interlock_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   23,
+			NumEnums:      1,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_interlock_proto_goTypes,
 		DependencyIndexes: file_interlock_proto_depIdxs,
+		EnumInfos:         file_interlock_proto_enumTypes,
 		MessageInfos:      file_interlock_proto_msgTypes,
 	}.Build()
 	File_interlock_proto = out.File

@@ -57,11 +57,13 @@ func (f *file) http() {
 	f.logs()
 	f.tls()
 	f.upstreams()
-	f.requestHeaders()
+	f.requestHeaders(`""`)
 	if !o.HideInfoHeaders {
 		f.responseHeaders()
 	}
 	out.raw(o.HTTPOptions)
+	f.variables()
+	f.trusts = out.taken[trustedAuthorities]
 	out.taken = nil
 }
 
@@ -143,10 +145,10 @@ func (f *file) upstreams() {
 
 // requestHeaders writes what apps are told. A later block that sets a header
 // of its own loses all of these and must write them again.
-func (f *file) requestHeaders() {
+func (f *file) requestHeaders(connection keyword) {
 	for _, h := range [][2]keyword{
 		{"Host", "$http_host"},
-		{"Connection", `""`},
+		{"Connection", connection},
 		{"X-Real-IP", "$remote_addr"},
 		{"X-Forwarded-For", "$proxy_add_x_forwarded_for"},
 		{"X-Forwarded-Proto", "$scheme"},

@@ -8,133 +8,235 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
 // plan is a table in nginx's terms: an nginx upstream has one list of servers,
-// so every distinct set of upstreams that a route forwards to becomes a pool.
+// so every distinct way to forward becomes a pool.
 type plan struct {
-	pools    []*pool // sorted by name; only those with endpoints
+	pools    []*pool // sorted by name; only those with servers
 	hosts    []host
-	fallback *pool // answers for unknown hosts; nil: nobody does
+	fallback []location // answers for unknown hosts; empty: nobody does
+	cookies  []string   // in lower case, sorted: those that requests stick to
 }
 
 // pool is one upstream block.
 type pool struct {
-	name      string // of a closed alphabet
-	endpoints []netip.AddrPort
+	name     string // of a closed alphabet
+	affinity route.Affinity
+	tls      *route.TLS // nil: the servers speak plain HTTP
+	// reuse keeps connections for later requests.
+	reuse   bool
+	servers []server
+}
+
+type server struct {
+	addr        netip.AddrPort
+	maxFails    *int
+	failTimeout time.Duration // 0: nginx's own
 }
 
 type host struct {
-	name      string
+	name string
+	// target is where plain requests are redirected to; empty: nowhere.
+	target    string
 	locations []location
 }
 
-// location is what happens below a path. Its prefix has no slash at the end;
-// that of the root is empty.
+// location is what happens at a path and below it. Its path has no slash at the
+// end; that of the root is empty.
 type location struct {
-	prefix    string
-	upstreams []string
+	path string
+	// strip is the start of the path that the app does not see.
+	strip     string
+	websocket bool // requests may be upgraded
 	pool      *pool
 }
 
 // planner finds the pools that the routes of a table need.
 type planner struct {
-	upstreams map[string][]route.Endpoint
+	upstreams map[string]*route.Upstream
 	pools     map[string]*pool
 }
 
 func newPlan(t *route.Table) (*plan, error) {
-	p := planner{upstreams: make(map[string][]route.Endpoint, len(t.Upstreams)), pools: make(map[string]*pool)}
-	for _, u := range t.Upstreams {
-		p.upstreams[u.Name] = u.Endpoints
+	p := planner{upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), pools: make(map[string]*pool)}
+	for i := range t.Upstreams {
+		p.upstreams[t.Upstreams[i].Name] = &t.Upstreams[i]
 	}
 	result := &plan{hosts: make([]host, 0, len(t.Hosts))}
 	seen := make(map[string]bool, len(t.Hosts))
-	for _, v := range t.Hosts {
+	for i := range t.Hosts {
+		v := &t.Hosts[i]
 		// nginx would serve one of the two and only warn about the other.
 		if name := strings.ToLower(v.Name); seen[name] {
 			return nil, fmt.Errorf("the table has the host %.80q twice", v.Name)
 		} else {
 			seen[name] = true
 		}
-		h, err := p.host(v)
-		if err != nil {
-			return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
+		h := host{name: v.Name, target: plainTarget(v.Redirects)}
+		switch {
+		case h.target != "":
+			// All that this listener takes is redirected.
+		case len(v.Routes) == 0 && len(v.Redirects) > 0:
+			// Only TLS requests are redirected: the host is not there for others.
+			continue
+		default:
+			var err error
+			if h.locations, err = p.locations(v.Name, v.Routes); err != nil {
+				return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
+			}
 		}
 		result.hosts = append(result.hosts, h)
 	}
-	if t.Default != nil {
-		var err error
-		if result.fallback, err = p.pool(t.Default.Upstreams); err != nil {
-			return nil, fmt.Errorf("default: %w", err)
-		}
+	var err error
+	if result.fallback, err = p.locations("", t.Default); err != nil {
+		return nil, fmt.Errorf("default: %w", err)
 	}
-	for _, pool := range p.pools {
-		if len(pool.endpoints) > 0 {
-			result.pools = append(result.pools, pool)
-		}
-	}
-	slices.SortFunc(result.pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
+	p.finish(result)
 	return result, nil
 }
 
-// host turns routes into locations. "/app" and "/app/" are one location to
-// nginx, which refuses a file that has one twice: such routes share it.
-func (p *planner) host(v route.VirtualHost) (host, error) {
-	h := host{name: v.Name}
-	for _, r := range v.Routes {
-		if !strings.HasPrefix(r.PathPrefix, "/") {
-			return host{}, fmt.Errorf("the path %.80q does not begin with a slash", r.PathPrefix)
-		}
-		prefix := strings.TrimRight(r.PathPrefix, "/")
-		i := slices.IndexFunc(h.locations, func(l location) bool { return l.prefix == prefix })
-		if i < 0 {
-			i = len(h.locations)
-			h.locations = append(h.locations, location{prefix: prefix})
-		}
-		h.locations[i].upstreams = append(h.locations[i].upstreams, r.Forward.Upstreams...)
+// textSize is about how many bytes the file of a plan has: growing a buffer of
+// megabytes step by step would take as long as writing it.
+func (p *plan) textSize() int {
+	const rest, pool, server, host, location = 8 << 10, 256, 64, 192, 256
+	size := rest + pool*len(p.pools) + host*len(p.hosts)
+	for _, p := range p.pools {
+		size += server * len(p.servers)
 	}
-	for i := range h.locations {
-		l := &h.locations[i]
-		var err error
-		if l.pool, err = p.pool(l.upstreams); err != nil {
-			return host{}, fmt.Errorf("path %.80q: %w", l.prefix+"/", err)
+	for i := range p.hosts {
+		size += location * len(p.hosts[i].locations)
+		for _, l := range p.hosts[i].locations {
+			if l.websocket {
+				size += 5 * location
+			}
 		}
 	}
-	return h, nil
+	return size
 }
 
-// pool returns the pool with the endpoints of all the named upstreams.
-func (p *planner) pool(upstreams []string) (*pool, error) {
-	names := slices.Compact(slices.Sorted(slices.Values(upstreams)))
-	id := poolName(names)
-	if known := p.pools[id]; known != nil {
+func plainTarget(redirects []route.Redirect) string {
+	for _, r := range redirects {
+		if r.Scheme == "http" {
+			return r.Target
+		}
+	}
+	return ""
+}
+
+// finish collects the pools that have somebody to forward to.
+func (p *planner) finish(result *plan) {
+	for _, pool := range p.pools {
+		if len(pool.servers) == 0 {
+			continue
+		}
+		result.pools = append(result.pools, pool)
+		if pool.affinity.Cookie != "" {
+			result.cookies = append(result.cookies, strings.ToLower(pool.affinity.Cookie))
+		}
+	}
+	slices.SortFunc(result.pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
+	slices.Sort(result.cookies)
+	result.cookies = slices.Compact(result.cookies)
+}
+
+// locations turns routes into locations. "/app" and "/app/" are one location to
+// nginx, which refuses a file that has one twice: such routes share it, in the
+// way of the first.
+func (p *planner) locations(host string, routes []route.Route) ([]location, error) {
+	var merged []route.Route
+	for _, r := range routes {
+		if !strings.HasPrefix(r.PathPrefix, "/") {
+			return nil, fmt.Errorf("the path %.80q does not begin with a slash", r.PathPrefix)
+		}
+		r.PathPrefix = strings.TrimRight(r.PathPrefix, "/")
+		i := slices.IndexFunc(merged, func(m route.Route) bool { return m.PathPrefix == r.PathPrefix })
+		if i < 0 {
+			merged = append(merged, r)
+			continue
+		}
+		merged[i].Forward.Upstreams = slices.Concat(merged[i].Forward.Upstreams, r.Forward.Upstreams)
+	}
+	var list []location
+	for _, r := range merged {
+		pool, err := p.pool(host, &r.Forward)
+		if err != nil {
+			return nil, fmt.Errorf("path %.80q: %w", r.PathPrefix+"/", err)
+		}
+		list = append(list, routeLocations(&r, pool)...)
+	}
+	return list, nil
+}
+
+// routeLocations has one location for the route itself and one for each path
+// below it that requests may be upgraded at.
+func routeLocations(r *route.Route, p *pool) []location {
+	own := location{path: r.PathPrefix, pool: p}
+	if r.Rewrite {
+		own.strip = r.PathPrefix
+	}
+	list := []location{own}
+	for _, path := range r.Websockets {
+		upgraded := location{path: strings.TrimRight(path, "/"), strip: own.strip, websocket: true, pool: p}
+		if i := slices.IndexFunc(list, func(l location) bool { return l.path == upgraded.path }); i >= 0 {
+			list[i] = upgraded
+			continue
+		}
+		list = append(list, upgraded)
+	}
+	return list
+}
+
+// pool returns the pool with the endpoints of all upstreams of a forward. A TLS
+// connection is made, and its certificate verified, for one host: hosts share
+// no such pool, and where the host may be any, connections are not reused.
+func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
+	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
+	made := &pool{affinity: f.Affinity, reuse: true}
+	scope := ""
+	if len(names) > 0 && p.upstreams[names[0]] != nil && p.upstreams[names[0]].TLS != nil {
+		scope, made.reuse = "host "+host, host != "" && !strings.HasPrefix(host, "*.")
+	}
+	made.name = poolName(names, f.Affinity, scope)
+	if known := p.pools[made.name]; known != nil {
 		return known, nil
 	}
-	made := &pool{name: id}
-	for _, name := range names {
-		endpoints, known := p.upstreams[name]
+	for i, name := range names {
+		u, known := p.upstreams[name]
 		if !known {
 			return nil, fmt.Errorf("the table has no upstream %.80q", name)
 		}
-		for _, e := range endpoints {
-			made.endpoints = append(made.endpoints, netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port()))
+		if i == 0 {
+			made.tls = u.TLS
+		} else if (made.tls == nil) != (u.TLS == nil) || u.TLS != nil && *made.tls != *u.TLS {
+			return nil, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
+		}
+		for _, e := range u.Endpoints {
+			addr := netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port())
+			made.servers = append(made.servers, server{addr: addr, maxFails: u.MaxFails, failTimeout: u.FailTimeout})
 		}
 	}
-	slices.SortFunc(made.endpoints, func(a, b netip.AddrPort) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Port(), b.Port()))
+	slices.SortStableFunc(made.servers, func(a, b server) int {
+		return cmp.Or(a.addr.Addr().Compare(b.addr.Addr()), cmp.Compare(a.addr.Port(), b.addr.Port()))
 	})
-	made.endpoints = slices.Compact(made.endpoints)
-	p.pools[id] = made
+	made.servers = slices.CompactFunc(made.servers, func(a, b server) bool { return a.addr == b.addr })
+	p.pools[made.name] = made
 	return made, nil
 }
 
 // poolName derives a name that people recognise and nginx takes: what is
 // readable of the first upstream's name, and a hash that makes it unique.
-func poolName(upstreams []string) string {
+func poolName(upstreams []string, affinity route.Affinity, scope string) string {
 	h := sha256.New()
+	if scope != "" {
+		fmt.Fprintf(h, "%d:%s;", len(scope), scope)
+	}
+	if affinity != (route.Affinity{}) {
+		fmt.Fprintf(h, "cookie %q, address %t:", affinity.Cookie, affinity.ClientAddress)
+	}
 	for _, name := range upstreams {
 		fmt.Fprintf(h, "%d:%s", len(name), name)
 	}

@@ -58,6 +58,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, e
 	f := file{options: o, plan: plan, port: p.Port, serverInfo: r.ServerInfo}
 	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
 	f.tempDir = withDefault(r.TempDir, TempDir)
+	f.out.buf.Grow(plan.textSize())
 	token := f.write()
 	if f.out.err != nil {
 		return render.Bundle{}, f.out.err
@@ -76,6 +77,8 @@ type file struct {
 	serverInfo   string
 	statusSocket string
 	tempDir      string
+	trusts       bool // the operator names authorities for the certificates of tasks
+	upgradeText  string
 	out          writer
 }
 

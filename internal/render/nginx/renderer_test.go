@@ -113,7 +113,7 @@ func TestATableThatContradictsItselfIsRefused(t *testing.T) {
 	unknown := tableOf(1, 1)
 	unknown.Upstreams = nil
 	unknownDefault := tableOf(1, 1)
-	unknownDefault.Default = &route.Forward{Upstreams: []string{"nobody"}}
+	unknownDefault.Default = []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"nobody"}}}}
 	noPort := tableOf(1, 1)
 	noPort.Upstreams[0].Endpoints[0].Addr = netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), 0)
 	zoned := tableOf(1, 1)
@@ -125,6 +125,43 @@ func TestATableThatContradictsItselfIsRefused(t *testing.T) {
 		if _, err := new(Renderer).Render(table, parameters(nil)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got: %v", want, err)
 		}
+	}
+}
+
+func TestWhatCannotBeSaidSafelyIsAnError(t *testing.T) {
+	for want, change := range map[string]func(*route.Table){
+		"name of a cookie":    func(t *route.Table) { t.Hosts[0].Routes[0].Forward.Affinity.Cookie = "a-b" },
+		"cannot be rewritten": func(t *route.Table) { t.Hosts[0].Routes[0].PathPrefix, t.Hosts[0].Routes[0].Rewrite = "/$uri", true },
+		"is not below": func(t *route.Table) {
+			r := &t.Hosts[0].Routes[0]
+			r.PathPrefix, r.Rewrite, r.Websockets = "/app", true, []string{"/ws"}
+		},
+		"to redirect to": func(t *route.Table) {
+			t.Hosts[0].Redirects = []route.Redirect{{Scheme: "http", Target: "http://a/$http_cookie"}}
+		},
+		"speak TLS differently": func(t *route.Table) {
+			t.Upstreams[1].TLS = &route.TLS{}
+			t.Hosts[0].Routes[0].Forward.Upstreams = []string{"service-00000", "service-00001"}
+		},
+	} {
+		table := tableOf(2, 1)
+		change(table)
+		if _, err := new(Renderer).Render(table, parameters(nil)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got: %v", want, err)
+		}
+	}
+}
+
+func TestTheOperatorsRequestHeadersAreSentWithWebsocketsToo(t *testing.T) {
+	table := tableOf(1, 1)
+	table.Hosts[0].Routes[0].Websockets = []string{"/ws"}
+	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"HTTPOptions": []any{"proxy_set_header X-Site main", "etag off"}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// At http level, at /ws and below it.
+	if n := strings.Count(string(bundle.Files[0].Data), "proxy_set_header X-Site main;\n"); n != 3 {
+		t.Errorf("the header is set %d times, want 3", n)
 	}
 }
 

@@ -23,25 +23,43 @@ const (
 	noHostPage     keyword = `"503 Service Unavailable\n\nNo service is configured for this host name.\n"`
 	noPathPage     keyword = `"503 Service Unavailable\n\nNo service is configured for this path.\n"`
 	noEndpointPage keyword = `"503 Service Unavailable\n\nThe service for this address has no running task.\n"`
+	notTrustedPage keyword = `"502 Bad Gateway\n\nThe certificate of the service for this address cannot be verified: the proxy trusts no authority.\n"`
 )
 
 func (f *file) upstream(p *pool) {
 	out := &f.out
 	out.block("upstream", []argument{keyword(p.name)}, func() {
-		zone := max(f.options.UpstreamZoneSize, zoneBase+zoneForEndpoint*len(p.endpoints))
+		zone := max(f.options.UpstreamZoneSize, zoneBase+zoneForEndpoint*len(p.servers))
 		out.directive("zone", keyword(p.name), size(zone<<10))
-		if f.options.IPHash {
+		// Consistent: where endpoints come and go, few requests change theirs.
+		switch {
+		case p.affinity.Cookie != "":
+			out.directive("hash", stickyVariable(p.affinity.Cookie), keyword("consistent"))
+		case p.affinity.ClientAddress:
+			out.directive("hash", keyword("$remote_addr"), keyword("consistent"))
+		case f.options.IPHash:
 			out.directive("ip_hash")
 		}
-		for _, e := range p.endpoints {
-			out.directive("server", endpoint(e))
+		for _, s := range p.servers {
+			f.server(s)
 		}
 		// HTTP/1.0 ends the connection with each answer.
-		if f.options.HTTPVersion != "1.0" {
+		if p.reuse && f.options.HTTPVersion != "1.0" {
 			out.directive("keepalive", number(idleUpstreams))
 			out.directive("keepalive_timeout", duration(idleUpstreamTimeout))
 		}
 	})
+}
+
+func (f *file) server(s server) {
+	args := []argument{endpoint(s.addr)}
+	if s.maxFails != nil {
+		args = append(args, parameter{"max_fails", number(*s.maxFails)})
+	}
+	if s.failTimeout != 0 {
+		args = append(args, parameter{"fail_timeout", duration(s.failTimeout)})
+	}
+	f.out.directive("server", args...)
 }
 
 // defaultServer answers for the hosts that no service claims. IPv4 only: where
@@ -51,12 +69,12 @@ func (f *file) defaultServer() {
 	out.block("server", nil, func() {
 		out.directive("listen", number(f.port), keyword("default_server"))
 		out.directive("server_name", keyword("_"))
-		if f.plan.fallback == nil {
+		if len(f.plan.fallback) == 0 {
 			out.directive("access_log", quoted(f.options.AccessLogPath), keyword("main"))
 			f.answer("/", noHostPage)
 			return
 		}
-		f.forward("/", f.plan.fallback)
+		f.locations(f.plan.fallback)
 	})
 }
 
@@ -65,39 +83,13 @@ func (f *file) virtualHost(h host) {
 	out.block("server", nil, func() {
 		out.directive("listen", number(f.port))
 		out.directive("server_name", hostName(h.name))
-		hasRoot := false
-		for _, l := range h.locations {
-			hasRoot = hasRoot || l.prefix == ""
-			f.location(l)
+		if h.target != "" {
+			out.block("location", []argument{pathPrefix("/")}, func() {
+				out.directive("return", number(302), redirection(h.target))
+			})
+			return
 		}
-		if !hasRoot {
-			f.answer("/", noPathPage)
-		}
-	})
-}
-
-// location sends a path and all below it to a pool: /app and /app/x, but not
-// /apple. The exact location also keeps nginx from redirecting /app to /app/.
-func (f *file) location(l location) {
-	if l.prefix != "" {
-		f.forward(l.prefix, l.pool, keyword("="))
-	}
-	f.forward(l.prefix+"/", l.pool)
-}
-
-func (f *file) forward(path string, p *pool, modifier ...argument) {
-	if len(p.endpoints) == 0 {
-		f.answer(path, noEndpointPage, modifier...)
-		return
-	}
-	f.out.block("location", append(modifier, pathPrefix(path)), func() {
-		f.out.directive("proxy_pass", keyword("http://"+p.name))
-	})
-}
-
-func (f *file) answer(path string, page keyword, modifier ...argument) {
-	f.out.block("location", append(modifier, pathPrefix(path)), func() {
-		f.out.directive("return", number(503), page)
+		f.locations(h.locations)
 	})
 }
 

@@ -84,8 +84,6 @@ func directiveNames(lines []string) map[string]bool {
 	return names
 }
 
-func (w *writer) indent() {
-	for range w.depth {
-		w.buf.WriteString("    ")
-	}
-}
+const spaces = "                                "
+
+func (w *writer) indent() { w.buf.WriteString(spaces[:min(4*w.depth, len(spaces))]) }

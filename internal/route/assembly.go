@@ -1,0 +1,148 @@
+package route
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+)
+
+// assembly makes one table out of what services ask for, the oldest first:
+// who comes later finds what is taken.
+type assembly struct {
+	*builder
+	sites map[string]*site // by host name; empty for those that nobody names
+	next  map[string]string
+	used  []*wish
+	// met are the places of each disagreement; order keeps theirs.
+	met   map[disagreement][]place
+	order []disagreement
+}
+
+// site is a host name and who has a say in it.
+type site struct {
+	owner     *wish             // the oldest that serves or redirects it
+	redirects map[string]string // scheme to target
+	shares    map[string]*share // by context root
+}
+
+// share is a context root and the services that share it.
+type share struct {
+	first     *wish
+	upstreams []string
+}
+
+func (b *builder) table(c Cluster, wishes []wish) Table {
+	a := assembly{builder: b, sites: make(map[string]*site), next: make(map[string]string), met: make(map[disagreement][]place)}
+	for i := range wishes {
+		if w := &wishes[i]; a.redirect(w) && a.serve(w) {
+			a.used = append(a.used, w)
+		}
+	}
+	for _, d := range a.order {
+		a.reportLabel(d.younger, problem.Conflict, d.label, d.message(a.met[d]))
+	}
+	var t Table
+	for _, name := range slices.Sorted(maps.Keys(a.sites)) {
+		s := a.sites[name]
+		routes := a.routes(name, s)
+		if name == "" {
+			t.Default = routes
+			continue
+		}
+		t.Hosts = append(t.Hosts, VirtualHost{Name: name, Redirects: s.sortedRedirects(), Routes: routes})
+	}
+	for _, w := range a.used {
+		t.Upstreams = append(t.Upstreams, a.upstream(w, c))
+	}
+	slices.SortFunc(t.Upstreams, func(x, y Upstream) int { return strings.Compare(x.Name, y.Name) })
+	return t
+}
+
+func (a *assembly) upstream(w *wish, c Cluster) Upstream {
+	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, MaxFails: w.labels.MaxFails, Endpoints: a.endpoints(w, c)}
+	if w.labels.FailTimeout != nil {
+		u.FailTimeout = *w.labels.FailTimeout
+	}
+	return u
+}
+
+// site returns the entry of a host, which belongs to w if nobody was first.
+func (a *assembly) site(host string, w *wish) *site {
+	s := a.sites[host]
+	if s == nil {
+		s = &site{owner: w, redirects: make(map[string]string), shares: make(map[string]*share)}
+		a.sites[host] = s
+	}
+	return s
+}
+
+// serve gives a service its share of the hosts that it names; false if it gets
+// nothing at all but perhaps redirects.
+func (a *assembly) serve(w *wish) bool {
+	served := false
+	for _, host := range w.labels.Hosts {
+		s := a.site(host, w)
+		if s.owner != w && len(s.shares) == 0 {
+			a.reportLabel(w, problem.Conflict, "hosts", fmt.Sprintf(
+				"the service gets no requests for %s: the older service %s redirects it", host, s.owner.service.Spec.Name))
+			continue
+		}
+		served = a.join(s, place{host, w.labels.ContextRoot}, w) || served
+	}
+	if w.labels.DefaultBackend {
+		served = a.join(a.site("", w), place{"", w.labels.ContextRoot}, w) || served
+	}
+	return served
+}
+
+func (a *assembly) join(s *site, p place, w *wish) bool {
+	group := s.shares[p.root]
+	if group == nil {
+		s.shares[p.root] = &share{first: w, upstreams: []string{w.service.Spec.Name}}
+		return true
+	}
+	list, leftOut := disagreements(w, group.first)
+	for _, d := range list {
+		if a.met[d] == nil {
+			a.order = append(a.order, d)
+		}
+		a.met[d] = append(a.met[d], p)
+	}
+	if !leftOut {
+		group.upstreams = append(group.upstreams, w.service.Spec.Name)
+	}
+	return !leftOut
+}
+
+// routes returns the routes of a host, the longest prefix first.
+func (a *assembly) routes(host string, s *site) []Route {
+	roots := slices.SortedFunc(maps.Keys(s.shares), func(x, y string) int {
+		return cmp.Or(cmp.Compare(len(y), len(x)), strings.Compare(x, y))
+	})
+	var routes []Route
+	for _, root := range roots {
+		group := s.shares[root]
+		slices.Sort(group.upstreams)
+		r := Route{
+			PathPrefix: root, Rewrite: group.first.terms.rewrite,
+			Forward: Forward{Upstreams: group.upstreams, Affinity: group.first.terms.affinity},
+		}
+		for _, path := range group.first.terms.websockets {
+			// Roots are sorted, so the first one that has the path is the longest.
+			longest := roots[slices.IndexFunc(roots, func(other string) bool { return below(path, other) })]
+			if longest == root {
+				r.Websockets = append(r.Websockets, path)
+				continue
+			}
+			a.reportLabel(group.first, problem.NoEffect, "websocket_endpoints", fmt.Sprintf(
+				"%s has no effect at %s: the service %s has the longer context root %s",
+				path, place{host, root}, s.shares[longest].first.service.Spec.Name, longest))
+		}
+		routes = append(routes, r)
+	}
+	return routes
+}

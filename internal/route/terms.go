@@ -1,0 +1,141 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/label"
+	"github.com/interlock-lb/interlock/internal/problem"
+)
+
+// terms is how a service wants to be spoken to. All services of one host and
+// path are spoken to alike.
+type terms struct {
+	rewrite    bool
+	websockets []string
+	affinity   Affinity
+	tls        *TLS
+}
+
+// settle takes a service's terms from its labels and tells of those that its
+// other labels rule out.
+func (b *builder) settle(w *wish) {
+	set := &w.labels
+	w.terms.rewrite = set.ContextRootRewrite && set.ContextRoot != "/"
+	w.terms.affinity = b.affinity(w)
+	for _, path := range set.WebsocketEndpoints {
+		if below(path, set.ContextRoot) {
+			w.terms.websockets = append(w.terms.websockets, path)
+			continue
+		}
+		b.reportLabel(w, problem.NoEffect, "websocket_endpoints", fmt.Sprintf(
+			"%s is outside of the context root %s and has no effect; endpoints are written as clients ask for them", path, set.ContextRoot))
+	}
+	if set.SSLBackend {
+		w.terms.tls = &TLS{Verify: Verify(set.SSLBackendTLSVerify)}
+	}
+	for _, r := range set.Redirects {
+		if r.SourceScheme == "https" {
+			b.reportLabel(w, problem.NoEffect, "redirects", fmt.Sprintf(
+				"this version of Interlock does not take TLS requests yet; the redirect of https://%s has no effect", r.SourceHost))
+		}
+	}
+}
+
+func (b *builder) affinity(w *wish) Affinity {
+	set := &w.labels
+	asked := Affinity{Cookie: set.StickySessionCookie, ClientAddress: set.IPHash && set.StickySessionCookie == ""}
+	switch {
+	case asked == Affinity{}:
+	case set.BackendMode == label.BackendVIP:
+		b.reportLabel(w, problem.NoEffect, affinityLabel(asked), "with backend_mode=vip Swarm picks the task, so no request sticks to one")
+		return Affinity{}
+	case set.IPHash && asked.Cookie != "":
+		b.reportLabel(w, problem.NoEffect, "ip_hash", "sticky_session_cookie goes before it")
+	}
+	return asked
+}
+
+func affinityLabel(a Affinity) string {
+	if a.Cookie != "" {
+		return "sticky_session_cookie"
+	}
+	return "ip_hash"
+}
+
+// below reports whether a path is at or below a root, by whole segments.
+func below(path, root string) bool {
+	return root == "/" || path == root || strings.HasPrefix(path, root+"/")
+}
+
+// place is where two services meet.
+type place struct{ host, root string }
+
+func (p place) String() string {
+	if p.host == "" {
+		return "every host that no service claims, path " + p.root
+	}
+	return p.host + p.root
+}
+
+// disagreement is one label about which a younger service differs from the
+// older one of the same places.
+type disagreement struct {
+	younger, older *wish
+	label          string
+	leftOut        bool // else the label is ignored
+}
+
+// disagreements returns what a younger service cannot have where an older one
+// was first. It is left out where its requests would arrive in a form that it
+// did not ask for; what only changes how they are spread is ignored.
+func disagreements(younger, older *wish) (list []disagreement, leftOut bool) {
+	add := func(label string, out bool) {
+		list = append(list, disagreement{younger: younger, older: older, label: label, leftOut: out})
+		leftOut = leftOut || out
+	}
+	y, o := &younger.terms, &older.terms
+	switch {
+	case (y.tls == nil) != (o.tls == nil):
+		add("ssl_backend", true)
+	case y.tls != nil && *y.tls != *o.tls:
+		add("ssl_backend_tls_verify", true)
+	}
+	if y.rewrite != o.rewrite {
+		add("context_root_rewrite", true)
+	}
+	if leftOut {
+		return list, true
+	}
+	if y.affinity != (Affinity{}) && y.affinity != o.affinity {
+		add(affinityLabel(y.affinity), false)
+	}
+	if len(y.websockets) > 0 && !slices.Equal(y.websockets, o.websockets) {
+		add("websocket_endpoints", false)
+	}
+	return list, false
+}
+
+// message names the places, so that both owners know what this is about.
+func (d disagreement) message(places []place) string {
+	const shown = 3
+	var names []string
+	for _, p := range places[:min(len(places), shown)] {
+		names = append(names, p.String())
+	}
+	where := strings.Join(names, ", ")
+	if more := len(places) - len(names); more > 0 {
+		where += fmt.Sprintf(" and %d more", more)
+	}
+	decides := fmt.Sprintf("the older service %s decides there", d.older.service.Spec.Name)
+	if value, has := d.older.service.Spec.Labels[label.Prefix+d.label]; has {
+		decides += fmt.Sprintf(" with %s=%.80q", d.label, value)
+	} else {
+		decides += ", without this label"
+	}
+	if d.leftOut {
+		return fmt.Sprintf("the service gets no requests for %s: %s", where, decides)
+	}
+	return fmt.Sprintf("the label is ignored for %s: %s", where, decides)
+}

@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+func readHost(message *interlockv1.VirtualHost, known map[string]*route.TLS) (route.VirtualHost, error) {
+	host := route.VirtualHost{Name: message.GetName()}
+	if host.Name == "" {
+		return host, errors.New("it has no name")
+	}
+	if len(message.GetRoutes()) == 0 && len(message.GetRedirects()) == 0 {
+		return host, errors.New("it has no route and no redirect")
+	}
+	for _, m := range message.GetRedirects() {
+		if !isScheme(m.GetScheme()) {
+			return host, fmt.Errorf("redirect of the scheme %q, which is not http or https", m.GetScheme())
+		}
+		if scheme, rest, found := strings.Cut(m.GetTarget(), "://"); !found || !isScheme(scheme) || rest == "" || strings.ContainsAny(rest, "/?#@") {
+			return host, fmt.Errorf("redirect to %q, which is not SCHEME://HOST[:PORT]", m.GetTarget())
+		}
+		host.Redirects = append(host.Redirects, route.Redirect{Scheme: m.GetScheme(), Target: m.GetTarget()})
+	}
+	if err := ascending("redirect", host.Redirects, func(r route.Redirect) string { return r.Scheme }); err != nil {
+		return host, err
+	}
+	var err error
+	host.Routes, err = readRoutes(message.GetRoutes(), known)
+	return host, err
+}
+
+func isScheme(text string) bool { return text == "http" || text == "https" }
+
+func readRoutes(messages []*interlockv1.Route, known map[string]*route.TLS) ([]route.Route, error) {
+	var routes []route.Route
+	seen := make(map[string]bool, len(messages))
+	for i, m := range messages {
+		prefix := m.GetPathPrefix()
+		if seen[prefix] {
+			return nil, fmt.Errorf("path prefix %q stands there twice", prefix)
+		}
+		seen[prefix] = true
+		if i > 0 && len(prefix) > len(routes[i-1].PathPrefix) {
+			return nil, fmt.Errorf("path prefix %q stands after the shorter %q: the longest comes first", prefix, routes[i-1].PathPrefix)
+		}
+		r, err := readRoute(m, known)
+		if err != nil {
+			return nil, fmt.Errorf("path prefix %q: %w", prefix, err)
+		}
+		routes = append(routes, r)
+	}
+	return routes, nil
+}
+
+func readRoute(message *interlockv1.Route, known map[string]*route.TLS) (route.Route, error) {
+	r := route.Route{PathPrefix: message.GetPathPrefix(), Rewrite: message.GetRewrite(), Websockets: message.GetWebsockets()}
+	if !strings.HasPrefix(r.PathPrefix, "/") {
+		return r, errors.New("it does not begin with /")
+	}
+	for _, path := range r.Websockets {
+		if path != r.PathPrefix && !strings.HasPrefix(path, strings.TrimSuffix(r.PathPrefix, "/")+"/") {
+			return r, fmt.Errorf("the websocket path %q is not below it", path)
+		}
+	}
+	if err := ascending("websocket path", r.Websockets, identity); err != nil {
+		return r, err
+	}
+	var err error
+	r.Forward, err = readForward(message.GetForward(), known)
+	return r, err
+}
+
+func readForward(message *interlockv1.Forward, known map[string]*route.TLS) (route.Forward, error) {
+	forward := route.Forward{Upstreams: message.GetUpstreams()}
+	if len(forward.Upstreams) == 0 {
+		return forward, errors.New("it forwards to nobody")
+	}
+	for _, name := range forward.Upstreams {
+		tls, isKnown := known[name]
+		if !isKnown {
+			return forward, fmt.Errorf("there is no upstream %q", name)
+		}
+		if first := known[forward.Upstreams[0]]; (tls == nil) != (first == nil) || tls != nil && *tls != *first {
+			return forward, fmt.Errorf("it forwards to the upstreams %q and %q, which speak TLS differently", forward.Upstreams[0], name)
+		}
+	}
+	switch affinity := message.GetAffinity().(type) {
+	case *interlockv1.Forward_Cookie:
+		if !isCookieName(affinity.Cookie) {
+			return forward, fmt.Errorf("the cookie's name %q is not of letters, digits and underscores", affinity.Cookie)
+		}
+		forward.Affinity.Cookie = affinity.Cookie
+	case *interlockv1.Forward_ClientAddress:
+		forward.Affinity.ClientAddress = affinity.ClientAddress
+	}
+	return forward, ascending("upstream", forward.Upstreams, identity)
+}
+
+func isCookieName(name string) bool {
+	for i := range len(name) {
+		if c := name[i] | 0x20; (c < 'a' || c > 'z') && (name[i] < '0' || name[i] > '9') && name[i] != '_' {
+			return false
+		}
+	}
+	return name != ""
+}
