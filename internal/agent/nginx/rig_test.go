@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -124,14 +125,19 @@ func (r *rig) bundleOn(port uint16, apps ...*httptest.Server) render.Bundle {
 		addr := netip.MustParseAddrPort(app.Listener.Addr().String())
 		table.Upstreams[0].Endpoints = append(table.Upstreams[0].Endpoints, route.Endpoint{Addr: addr})
 	}
+	return r.render(port, table, nil)
+}
+
+// render makes the bundle for a table, with options beside those of the rig.
+func (r *rig) render(port uint16, table *route.Table, config map[string]any) render.Bundle {
+	r.t.Helper()
+	options := map[string]any{
+		"User": "root", "PidPath": r.path("pid"), "WorkerProcesses": "2", "RLimitNoFile": "1024",
+		"AccessLogPath": r.path("access.log"), "ErrorLogPath": r.path("error.log"),
+	}
+	maps.Copy(options, config)
 	renderer := rendernginx.Renderer{ServerInfo: "interlock/test", StatusSocket: r.path("run/status.sock"), TempDir: r.path("state/nginx")}
-	b, err := renderer.Render(table, render.Parameters{
-		Port: port, ConfigPath: r.path("etc/nginx.conf"),
-		Config: map[string]any{
-			"User": "root", "PidPath": r.path("pid"), "WorkerProcesses": "2", "RLimitNoFile": "1024",
-			"AccessLogPath": r.path("access.log"), "ErrorLogPath": r.path("error.log"),
-		},
-	})
+	b, err := renderer.Render(table, render.Parameters{Port: port, ConfigPath: r.path("etc/nginx.conf"), Config: options})
 	if err != nil {
 		r.t.Fatal(err)
 	}
