@@ -56,8 +56,9 @@ var rooms = map[string]layer{
 	"rpc": root,
 	"web": root,
 
-	"fixture": testOnly,
-	"rooms":   testOnly,
+	"fixture":     testOnly,
+	"rooms":       testOnly,
+	"translation": testOnly,
 }
 
 // impure are packages that bring I/O, randomness, time limits or logging;

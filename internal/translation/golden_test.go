@@ -1,0 +1,126 @@
+package translation
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"flag"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/tools/txtar"
+
+	"github.com/interlock-lb/interlock/internal/fixture"
+	"github.com/interlock-lb/interlock/internal/render/nginx"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Each golden file has a Swarm (swarm; parseWorld says how it is written), the
+// keys of the operator (config.json) and what must come out of them: the table,
+// the problems, and of nginx.conf the part that depends on the table.
+func TestLabelsBecomeTheseTablesProblemsAndFiles(t *testing.T) {
+	goldens, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(goldens) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, path := range goldens {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inputs, want := split(archive.Files)
+			got := translateFiles(t, inputs)
+			t.Run("as expected", func(t *testing.T) { compare(t, path, archive.Comment, inputs, want, got) })
+			t.Run("accepted by nginx", func(t *testing.T) { acceptedByNginx(t, got.conf) })
+		})
+	}
+}
+
+func split(files []txtar.File) (inputs, outputs []txtar.File) {
+	for _, f := range files {
+		if f.Name == "swarm" || f.Name == "config.json" {
+			inputs = append(inputs, f)
+		} else {
+			outputs = append(outputs, f)
+		}
+	}
+	return inputs, outputs
+}
+
+func translateFiles(t *testing.T, inputs []txtar.File) outcome {
+	t.Helper()
+	var w world
+	var config map[string]any
+	for _, f := range inputs {
+		if f.Name == "swarm" {
+			w = parseWorld(t, string(f.Data))
+		} else if err := json.Unmarshal(f.Data, &config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return translate(t, w.swarm, w.proxies, config)
+}
+
+func compare(t *testing.T, path string, comment []byte, inputs, want []txtar.File, got outcome) {
+	t.Helper()
+	outputs := []txtar.File{
+		{Name: "table.json", Data: got.tableJSON(t)},
+		{Name: "problems", Data: got.problemLines()},
+		{Name: "nginx.conf", Data: got.variable(t)},
+	}
+	if *update {
+		all := append(append([]txtar.File{}, inputs...), outputs...)
+		if err := os.WriteFile(path, txtar.Format(&txtar.Archive{Comment: comment, Files: all}), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	text := func(files []txtar.File) string { return string(txtar.Format(&txtar.Archive{Files: files})) }
+	if diff := cmp.Diff(text(want), text(outputs)); diff != "" {
+		t.Errorf("%s (run with -update to accept; -want +got):\n%s", path, diff)
+	}
+}
+
+// acceptedByNginx asks a real nginx, with the places that it reads and writes
+// moved below the test's own folder.
+func acceptedByNginx(t *testing.T, conf []byte) {
+	t.Helper()
+	binary := fixture.Program(t, "nginx")
+	if os.Geteuid() != 0 {
+		t.Skip("nginx -t needs root for the user directive")
+	}
+	dir := t.TempDir()
+	for from, to := range map[string]string{
+		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
+		"AUTHORITIES": authorities(t, dir),
+	} {
+		conf = bytes.ReplaceAll(conf, []byte(from), []byte(to))
+	}
+	path := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(path, conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), binary, "-t", "-c", path, "-g", "daemon off;").CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("[warn]")) {
+		t.Fatalf("nginx -t: %v\n%s", err, out)
+	}
+}
+
+func authorities(t *testing.T, dir string) string {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	path := filepath.Join(dir, "authorities.pem")
+	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
