@@ -170,11 +170,13 @@ func serve(t *testing.T, a *app, drain time.Duration) *demo {
 		active:  make(chan struct{}, 100),
 	}
 	server := newServer(a, nil, drain)
-	server.http.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateActive {
-			d.active <- struct{}{}
-		}
-	}
+	// Only a request that has reached its handler is sure to be answered: a
+	// server that shuts down drops what it has just read.
+	handler := server.http.Handler
+	server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.active <- struct{}{}
+		handler.ServeHTTP(w, r)
+	})
 	go func() { d.ended <- server.serve(ctx, listener, io.Discard) }()
 	t.Cleanup(func() {
 		stop()

@@ -39,7 +39,7 @@ var optionKeys = []key[options]{
 	pending(nginx, option("SSLCiphers", both, ciphers, "`HIGH:!aNULL:!MD5`", "The ciphers for TLS with clients, up to TLS 1.2.")),
 	pending(nginx, option("SSLProtocols", both, protocols, "`TLSv1.2 TLSv1.3`", "The TLS versions for clients.")),
 	option("SSLOpts", both, anyText, "", "Raw options for TLS, the operator's own."),
-	pending(nginx, option("SSLVerify", both, verify, "`required`", "How the certificate at the other end is verified.")),
+	option("SSLVerify", both, verify, "`required`", "How the certificate of a task is verified where `ssl_backend_tls_verify` does not say; the authorities are yours to name, in HTTPOptions: `proxy_ssl_trusted_certificate FILE;`."),
 	pending(nginx, option("SSLDefaultDHParam", both, dhBits, "`1024`", "The size of Diffie-Hellman parameters that are made on the spot.")),
 	pending(nginx, option("SSLDefaultDHParamPath", nginx, filePath, "", "A file with Diffie-Hellman parameters.")),
 	option("KeepaliveTimeout", nginx, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),

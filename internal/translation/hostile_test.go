@@ -33,7 +33,7 @@ const (
 )
 
 // decided has the verdicts that do not follow from the words of an entry, with
-// the reason. The policies are those of docs/adr/0005-label-policies.md.
+// the reason. The policies are those of docs/adr/0006-label-policies.md.
 var decided = map[string]struct {
 	verdict verdict
 	reason  string
