@@ -1,6 +1,6 @@
 # What the demo has made, as lines "kind name". Sourced by scripts/demo.
 
-readonly state_folder=/var/lib/interlock-demo
+readonly state_folder=${DEMO_STATE:-/var/lib/interlock-demo}
 readonly state=$state_folder/made
 
 # lock_state keeps a second demo off until this one ends.

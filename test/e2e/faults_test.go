@@ -53,6 +53,31 @@ func TestACoreThatIsKilledAndMovesHurtsNoTraffic(t *testing.T) {
 	traffic.stop(t)
 }
 
+func TestACoreWhoseManagerIsLostHurtsNoTraffic(t *testing.T) {
+	install(t, twoProxies())
+	waitForProxies(t, loadBalancers...)
+	createApp(t, "demo", "demo.local", "--constraint", "node.role==worker", "--replicas", "2")
+	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
+
+	traffic := startTraffic(t, "demo.local", loadBalancers...)
+	task := strings.Fields(docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}} {{.ID}}", "interlock"))
+	if err := cluster.Node(task[0]).Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Until the others have a leader again, the API may not answer.
+	eventually(t, "a new app is taken", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		err := site.CreateApp(ctx, "shop", "shop.local", "--constraint", "node.role==worker")
+		if err != nil && strings.Contains(err.Error(), "name conflicts") {
+			return nil // an attempt that was given up has come through after all
+		}
+		return err
+	})
+	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
+	traffic.stop(t)
+}
+
 // killCore kills the core's process and keeps Swarm from starting the next
 // one on the same node.
 func killCore(t *testing.T) {
