@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -285,7 +284,7 @@ func TestHealthSaysWhatIsServedAndWhatWasRefused(t *testing.T) {
 	b.refused(two)
 	code, answer := ask()
 	if code != http.StatusOK || answer["bundleVersion"] != one.Version() || answer["tableVersion"] != "table-one" ||
-		answer["refusedVersion"] != two.Version() || !strings.Contains(answer["refusal"].(string), "none of the folders") || answer["since"] == nil {
+		answer["refusedVersion"] != two.Version() || answer["refusal"] != nil || answer["since"] == nil {
 		t.Errorf("while serving: %d %v", code, answer)
 	}
 }

@@ -70,7 +70,8 @@ func (b *board) set(next Status) {
 	b.changed = make(chan struct{})
 }
 
-// health is the answer of /healthz.
+// health is the answer of /healthz. Anybody may ask, so it does not say why a
+// bundle was refused: the proxy's words may quote the operator's own lines.
 type health struct {
 	Serving       bool       `json:"serving"`
 	BundleVersion string     `json:"bundleVersion,omitempty"`
@@ -78,7 +79,6 @@ type health struct {
 	Since         *time.Time `json:"since,omitempty"`
 
 	RefusedVersion string `json:"refusedVersion,omitempty"`
-	Refusal        string `json:"refusal,omitempty"`
 }
 
 // HealthHandler answers GET /healthz with what the proxy serves, as JSON: 200
@@ -103,7 +103,7 @@ func (b *board) health() health {
 	defer b.mu.Unlock()
 	h := health{
 		Serving: b.status.BundleVersion != "", BundleVersion: b.status.BundleVersion, TableVersion: b.status.TableVersion,
-		RefusedVersion: b.status.RefusedVersion, Refusal: b.status.Refusal,
+		RefusedVersion: b.status.RefusedVersion,
 	}
 	if h.Serving {
 		since := b.since.UTC()
