@@ -50,13 +50,26 @@ type failure struct{ error }
 
 func (f failure) Unwrap() error { return f.error }
 
+// unusable is a configuration that cannot be used, or not even be read.
+type unusable struct{ error }
+
+func (u unusable) Unwrap() error { return u.error }
+
 func exitCode(err error) int {
-	var faults settings.Faults
 	var ran failure
-	if errors.As(err, &ran) && !errors.As(err, &faults) {
+	var config unusable
+	if errors.As(err, &ran) && !errors.As(err, &config) {
 		return exitFailed
 	}
 	return exitUsage
+}
+
+func loadSettings(file string) (*settings.Settings, error) {
+	s, err := settings.Load(file)
+	if err != nil {
+		return nil, unusable{err}
+	}
+	return s, nil
 }
 
 // process is what the commands share.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/interlock-lb/interlock/internal/settings"
 )
 
 func (p *process) configCommand() *cobra.Command {
@@ -24,7 +22,7 @@ be used, 2 if not.`,
 }
 
 func (p *process) checkConfig(file string) error {
-	s, err := settings.Load(file)
+	s, err := loadSettings(file)
 	if err != nil {
 		return err
 	}

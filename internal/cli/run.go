@@ -36,7 +36,7 @@ func (p *process) runCommand() *cobra.Command {
 
 func (p *process) runCore(ctx context.Context, config, authorityFile string) error {
 	log, started := p.logger(), time.Now()
-	s, err := settings.Load(config)
+	s, err := loadSettings(config)
 	if err != nil {
 		return err
 	}
