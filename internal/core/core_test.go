@@ -364,6 +364,29 @@ func TestEndpointOverrideWins(t *testing.T) {
 	})
 }
 
+func TestACoreInAContainerThatSwarmDoesNotKnowGoesOnAfterAWhile(t *testing.T) {
+	cfg := config()
+	cfg.EndpointOverride = "core.example.com:9000"
+	synctest.Test(t, func(t *testing.T) {
+		s := newSwarm(NewSwarm(1).Service("other", nil))
+		c := core.New(core.Options{
+			Settings: cfg, Source: s, Applier: s, Deliverer: newDeliverer(), Issuer: issuer{},
+			Container: "container-run-by-hand", Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		s.show()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s.writes == 0 {
+			t.Error("without another reading it never began to work")
+		}
+		cancel()
+		<-done
+	})
+}
+
 func TestACoreThatNobodyCanReachSaysWhatToDo(t *testing.T) {
 	unpublished := NewSwarm(1).Service("interlock", nil).Task("interlock", 1, 1)
 	run(t, unpublished, config(), func(r running) {

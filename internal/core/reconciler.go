@@ -69,8 +69,8 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 	if r.started.IsZero() {
 		r.started = now
 	}
-	visible := r.started.Add(ownTaskVisible)
-	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, now.Before(visible))
+	fresh := now.Before(r.started.Add(ownTaskVisible))
+	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, fresh)
 	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal}
 
 	// Proxies come first: Swarm may take long to answer.
@@ -78,9 +78,6 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 	delivered, again := r.deliver(snap, k, here, now)
 	kept, retry := r.keepServices(ctx, snap, k, here, now)
 	problems = slices.Concat(problems, delivered, kept, k.TaskProblems(snap))
-	if here.starting {
-		again = sooner(again, visible.Sub(now))
-	}
 	return problem.Sort(problems), sooner(again, retry)
 }
 
@@ -119,6 +116,9 @@ func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, 
 
 func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) kept {
 	result := kept{snap: snap}
+	if here.starting {
+		result.retryAt = r.started.Add(ownTaskVisible)
+	}
 	fail := func(service string, err error) {
 		result.problems = append(result.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
 		result.retryAt = now.Add(retryAfter)
