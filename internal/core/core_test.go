@@ -579,6 +579,26 @@ func TestABundleOfAnotherCoresTableIsNotTaken(t *testing.T) {
 	})
 }
 
+func TestASecretOfSomebodyElseWithAnIdentitysNameIsEvaded(t *testing.T) {
+	run(t, cluster(), config(), func(r running) {
+		r.swarm.mu.Lock()
+		for i := range r.swarm.snap.Secrets {
+			r.swarm.snap.Secrets[i].Labels = nil // as a tenant would have made it
+		}
+		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
+		r.swarm.mu.Unlock()
+		r.wait(time.Minute) // past the time in which a created service may not show yet
+		r.settle()
+		for _, name := range []string{"interlock-ext", "interlock-proxy"} {
+			spec := r.spec(t, name)
+			i := slices.IndexFunc(r.swarm.snap.Secrets, func(o snapshot.Object) bool { return o.ID == spec.Secrets[0].ID })
+			if r.swarm.snap.Secrets[i].Labels == nil {
+				t.Errorf("%s is given a secret that is not ours", name)
+			}
+		}
+	})
+}
+
 func TestAReadingFromBeforeACreationDoesNotCreateTwice(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		stale := snapshot.Snapshot{Nodes: r.swarm.snap.Nodes, Tasks: r.swarm.snap.Tasks, Secrets: r.swarm.snap.Secrets}

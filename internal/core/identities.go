@@ -45,7 +45,7 @@ func (r *reconciler) identity(ctx context.Context, snap *snapshot.Snapshot, k pl
 	if newest != nil {
 		return *newest, true, nil
 	}
-	return snapshot.Object{}, false, r.issue(ctx, e, role, now)
+	return snapshot.Object{}, false, r.issue(ctx, snap, e, role, now)
 }
 
 func attachedSecrets(s *snapshot.Service) map[string]bool {
@@ -88,12 +88,27 @@ func identitySecretName(e settings.Extension, role plan.Role, authority string, 
 	return fmt.Sprintf("interlock-%s-%x-%s", role, sum[:6], now.UTC().Format("20060102"))
 }
 
-func (r *reconciler) issue(ctx context.Context, e settings.Extension, role plan.Role, now time.Time) error {
+// freeName evades secrets that have the name and are not ours, as anybody may
+// make them. What it makes of the name follows from the secret in the way, so
+// that two cores still agree.
+func freeName(snap *snapshot.Snapshot, name string) string {
+	free := name
+	for i := 0; i < len(snap.Secrets); i++ {
+		if snap.Secrets[i].Name == free {
+			sum := sha256.Sum256([]byte(free + snap.Secrets[i].ID))
+			free = fmt.Sprintf("%s-%x", name, sum[:4])
+			i = -1
+		}
+	}
+	return free
+}
+
+func (r *reconciler) issue(ctx context.Context, snap *snapshot.Snapshot, e settings.Extension, role plan.Role, now time.Time) error {
 	identity, err := r.issuer.Issue(identityName(e, role), now, pki.SecretLifetime)
 	if err != nil {
 		return fmt.Errorf("issuing an identity for the %s of extension %s: %w", role, e.Name, err)
 	}
-	name := identitySecretName(e, role, r.issuer.Fingerprint(), now)
+	name := freeName(snap, identitySecretName(e, role, r.issuer.Fingerprint(), now))
 	_, err = r.applier.CreateSecret(ctx, name, map[string]string{
 		plan.LabelExtension: e.Name,
 		plan.LabelRole:      identityRole(role),

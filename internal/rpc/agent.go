@@ -116,8 +116,8 @@ func (s *agentService) ApplyBundle(ctx context.Context, request *interlockv1.App
 	if err != nil {
 		return nil, invalid(fmt.Errorf("the bundle: %w", err))
 	}
-	if newest := s.cores.newest(); newest > request.GetEpoch() {
-		return nil, status.Error(codes.FailedPrecondition, outranked(newest))
+	if newer, admitted := s.cores.deliver(request.GetEpoch()); !admitted {
+		return nil, status.Error(codes.FailedPrecondition, outranked(newer))
 	}
 	err = s.Agent.Apply(ctx, bundle, request.GetTableVersion())
 	var refused *agent.Refused

@@ -7,14 +7,20 @@ import (
 	"time"
 )
 
-// cores are the epochs of the cores that follow an agent's status now. A core
-// that has been replaced may live on for a while, behind a partition or beside a
-// new one that Swarm started too early; the agent obeys the newest that it
-// hears. Who is not there does not count, so that a clock that was wrong once
-// has no consequences.
+// cores are the cores that follow an agent's status now, by epoch. A core that
+// has been replaced may live on for a while, behind a partition or beside a new
+// one that Swarm started too early; the agent obeys the newest that has brought
+// it a bundle. One that only watches, such as the second of two that has nothing
+// to bring, outranks nobody, and who is not there does not count, so that a
+// clock that was wrong once has no consequences.
 type cores struct {
 	mu    sync.Mutex
-	known map[uint64]int // streams by epoch
+	known map[uint64]*presence
+}
+
+type presence struct {
+	streams  int
+	delivers bool
 }
 
 // enter counts a core until leave is called.
@@ -22,27 +28,38 @@ func (c *cores) enter(epoch uint64) (leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = make(map[uint64]int)
+		c.known = make(map[uint64]*presence)
 	}
-	c.known[epoch]++
+	if c.known[epoch] == nil {
+		c.known[epoch] = &presence{}
+	}
+	c.known[epoch].streams++
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.known[epoch]--; c.known[epoch] == 0 {
+		if c.known[epoch].streams--; c.known[epoch].streams == 0 {
 			delete(c.known, epoch)
 		}
 	}
 }
 
-// newest is the greatest epoch among the cores; 0: there is none.
-func (c *cores) newest() uint64 {
+// deliver admits a core's bundle, unless a newer core delivers: then it returns
+// that one's epoch.
+func (c *cores) deliver(epoch uint64) (newer uint64, admitted bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var newest uint64
-	for epoch := range c.known {
-		newest = max(newest, epoch)
+	for other, p := range c.known {
+		if p.delivers && other > epoch {
+			newer = max(newer, other)
+		}
 	}
-	return newest
+	if newer > 0 {
+		return newer, false
+	}
+	if p := c.known[epoch]; p != nil {
+		p.delivers = true
+	}
+	return 0, true
 }
 
 // outranked is what a core is told that has been replaced.

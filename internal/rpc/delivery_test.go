@@ -360,6 +360,20 @@ func TestOfTwoCoresTheOneThatStartedLaterIsObeyed(t *testing.T) {
 	awaitStatus(t, older, "the older core is obeyed when it is alone", serving(c.Version()))
 }
 
+func TestACoreThatHasNothingToBringOutranksNobody(t *testing.T) {
+	authority, fake := newAuthority(t), newFakeAgent()
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	proxies := []delivery.Proxy{at("a", address)}
+	idle := runDeliverer(t, authority, authority.identity(theCore), epoch(2))
+	idle.Deliver("us-east", proxies, nil)
+	awaitStatus(t, idle, "the idle core watches", func(s []delivery.Status) bool { return len(s) == 1 && s[0].Connected })
+	busy := runDeliverer(t, authority, authority.identity(theCore), epoch(1))
+	for _, b := range []*delivery.Bundle{bundleOf("a"), bundleOf("b")} {
+		busy.Deliver("us-east", proxies, b)
+		awaitStatus(t, busy, "the older core's bundle is served", serving(b.Version()))
+	}
+}
+
 func TestAnAgentThatSaysTooMuchIsNotListenedTo(t *testing.T) {
 	authority, fake := newAuthority(t), newFakeAgent()
 	fake.status = agent.Status{BundleVersion: strings.Repeat("x", 65<<10)}
