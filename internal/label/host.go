@@ -21,6 +21,9 @@ var lookupProfile = idna.New(
 	idna.Transitional(false),
 	idna.StrictDomainName(true),
 	idna.ValidateLabels(true),
+	// Names with two hyphens in the third and fourth place are in DNS and in use.
+	// ValidateLabels refuses them; hyphens at the ends are looked for below.
+	idna.CheckHyphens(false),
 	idna.BidiRule(),
 	idna.VerifyDNSLength(true),
 )
@@ -63,7 +66,7 @@ func host(value string) (string, error) {
 	}
 	bare, wildcard := strings.CutPrefix(value, "*.")
 	ascii, err := lookupProfile.ToASCII(strings.TrimSuffix(bare, "."))
-	if err != nil {
+	if err != nil || hyphenAtAnEnd(ascii) {
 		return "", errors.New("it breaks the rules for internet names (RFC 5891)")
 	}
 	if err := checkName(ascii, wildcard); err != nil {
@@ -73,6 +76,20 @@ func host(value string) (string, error) {
 		return "*." + ascii, nil
 	}
 	return ascii, nil
+}
+
+// hyphenAtAnEnd looks at each label as it is sent and as it is read.
+func hyphenAtAnEnd(ascii string) bool {
+	unicode, err := lookupProfile.ToUnicode(ascii)
+	if err != nil {
+		return true
+	}
+	for label := range strings.SplitSeq(ascii+"."+unicode, ".") {
+		if strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return true
+		}
+	}
+	return false
 }
 
 func checkName(ascii string, wildcard bool) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -48,6 +49,7 @@ func TestHostsAreTakenInTheFormThatRequestsAreComparedWith(t *testing.T) {
 		"ａ.test":                       {"a.test"},
 		"xn--80ak6aa92e.test":          {"xn--80ak6aa92e.test"},
 		"portal":                       {"portal"},
+		"ab--c.test,r3---sn-abc.test":  {"ab--c.test", "r3---sn-abc.test"},
 	} {
 		set, fault := one("hosts", value)
 		if fault != "" {
@@ -64,7 +66,7 @@ func TestWhatIsNoHostNameIsRefused(t *testing.T) {
 		"", ",", `""`, "x.test; return 200 pwned; #", "x.test\"", `x.test\`, "${TOKEN}", "x\u202etset.moc.test",
 		"x\u200b.test", "x\ufeff.test", "~^(a+)+$", "*.*", "*", "*.com", "a.*.test", "-f", "x.test -m reg .*", "default_server",
 		"http://a2.test/", "user@a2.test", "a2.test:80", "a2..test", ".a.test", strings.Repeat("a", 64) + ".test",
-		strings.Repeat("a.", 127) + "test", "xn--a.test", "192.0.2.1", "[2001:db8::1]", "0x7f.1", "1", "a.0x7f", "localhost", "x.localhost",
+		strings.Repeat("a.", 127) + "test", "xn--a.test", "xn--abc-.test", "-a.test", "a-.test", "a.-b.test", "a-.-b.test", "-ü.test", "ü-.test", "xn----eha.test", "*.-a.test", "192.0.2.1", "[2001:db8::1]", "0x7f.1", "1", "a.0x7f", "localhost", "x.localhost",
 		"a.test\nb.test", "a.test\x00", "\xff.test", strings.Repeat("a.test,", 256) + "b.test",
 	} {
 		if set, fault := one("hosts", value); fault == "" {
@@ -79,11 +81,11 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 		"network":                {"", "net;rm -rf /", "-net", "app|net", "a/b", strings.Repeat("n", 129)},
 		"service_cluster":        {"../x", "a b", "-x", "ü"},
 		"default_backend":        {"", "t", "yes", "1", "true; x"},
-		"context_root":           {"app", "/a{", "~ ^/", "@named", "/a/../", "/..", "/a/./b", "/a%2fb", "//a", "/a?x", "/$uri", "/a\"", "/é", "/" + strings.Repeat("a", 1024), "/.well-known", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/x"},
+		"context_root":           {"app", "/a{", "~ ^/", "@named", "/a/../", "/..", "/a/./b", "/a%2fb", "//a", "/a?x", "/$uri", "/a\"", "/é", "/" + strings.Repeat("a", 254), "/.well-known", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/x"},
 		"context_root_rewrite":   {"true; rewrite ^ /x", "t"},
 		"ssl_cert":               {"", "a b", "a\x00", "engine:foo:bar", "$name.crt", "../key"},
 		"ssl_backend_tls_verify": {"", "optional", "on"},
-		"websocket_endpoints":    {"", "~ ^/", "/a/../b", "/ws,", "ws", strings.Repeat("/a,", 64) + "/b"},
+		"websocket_endpoints":    {"", "~ ^/", "/a/../b", "/ws,", "ws", strings.Repeat("/a,", 64) + "/b", "/ws,/" + strings.Repeat("a", 254)},
 		"sticky_session_cookie":  {"", "a;Secure", "a\r\nX: y", "a\x01b", "SID rewrite", "__Host-sid", "é", "___", "my-session"},
 		"redirects": {
 			"", "http://r.test", "http://r.test,", ",https://x.test", "http://r.test,https://x.test,https://y.test", "ftp://r.test,https://x.test",
@@ -93,13 +95,29 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 		},
 		"backend_mode": {"", "task;", "dnsrr"},
 		"max_fails":    {"", "-1", "1.5", "1001"},
-		"fail_timeout": {"", "10", "0s", "-5s", "2h", "10s; x"},
+		"fail_timeout": {"", "10", "0s", "-5s", "2h", "10s; x", "1.5s", "1500ms", "1m0.1s", "1s1ns"},
 	}
 	for name, values := range refused {
 		for _, value := range values {
 			if _, fault := one(name, value); fault == "" {
 				t.Errorf("%s=%.60q was taken", name, value)
 			}
+		}
+	}
+}
+
+func TestValuesAtTheEdgeOfTheirGrammarAreTaken(t *testing.T) {
+	longest := "/" + strings.Repeat("-", 253)
+	for name, value := range map[string]string{
+		"context_root": longest, "websocket_endpoints": longest + ",/ws", "fail_timeout": "1h", "max_fails": "1000",
+	} {
+		if fault := refusal(name, value); fault != "" {
+			t.Errorf("%s=%.60q was refused: %s", name, value, fault)
+		}
+	}
+	for value, want := range map[string]time.Duration{"1s": time.Second, "1000ms": time.Second, "1.5m": 90 * time.Second} {
+		if set, fault := one("fail_timeout", value); fault != "" || *set.FailTimeout != want {
+			t.Errorf("fail_timeout=%s: %v, %s", value, set.FailTimeout, fault)
 		}
 	}
 }
@@ -117,11 +135,11 @@ func TestManyPathsOnManyHostsAreBoundedTogether(t *testing.T) {
 		})
 		return faults
 	}
-	if faults := parse(16, 64); faults != nil {
-		t.Errorf("16 hosts with 64 paths: %+v", faults)
+	if faults := parse(4, 64); faults != nil {
+		t.Errorf("4 hosts with 64 paths: %+v", faults)
 	}
-	if faults := parse(64, 17); len(faults) != 1 || !faults[0].Fatal || faults[0].Label != "com.docker.lb.websocket_endpoints" {
-		t.Errorf("64 hosts with 17 paths: %+v", faults)
+	if faults := parse(64, 5); len(faults) != 1 || !faults[0].Fatal || faults[0].Label != "com.docker.lb.websocket_endpoints" {
+		t.Errorf("64 hosts with 5 paths: %+v", faults)
 	}
 }
 

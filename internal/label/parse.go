@@ -13,10 +13,14 @@ import (
 const (
 	maxHosts              = 256
 	maxWebsocketEndpoints = 64
-	maxHostEndpoints      = 1024 // hosts times websocket endpoints
 	maxRedirects          = 64
-	maxPath               = 1024
 	maxName               = 128
+	// maxHostEndpoints bounds hosts times websocket endpoints. Each pair is some
+	// 2.5 KiB of configuration with the longest path.
+	maxHostEndpoints = 256
+	// maxPath is what nginx can match: it keeps the length of a prefix, to which
+	// a slash is added, in one byte. One of 257 would match all that / does.
+	maxPath = 254 // bytes
 )
 
 var errEmpty = errors.New("the value is empty")
@@ -232,6 +236,9 @@ func parseFailTimeout(s *Set, value string) error {
 	}
 	if d < time.Second || d > time.Hour {
 		return errors.New("out of range")
+	}
+	if d%time.Second != 0 {
+		return errors.New("not whole seconds")
 	}
 	s.FailTimeout = &d
 	return nil

@@ -207,6 +207,29 @@ func TestRedirectsOfManyServicesLeadOnABoundedNumberOfTimes(t *testing.T) {
 	}
 }
 
+func TestARedirectOfTLSRequestsTakesNoPlainHostFromAnybody(t *testing.T) {
+	got, problems := build(NewSwarm(1).
+		Service("squatter", labels("hosts", "evil.test", "port", "80", "redirects", "https://shop.test,http://evil.test")).Task("squatter", 1, 1, HostPort(80, 30001)).
+		Service("shop", labels("hosts", "shop.test", "port", "80")).Task("shop", 1, 1, HostPort(80, 30002)).
+		Service("late", labels("hosts", "late.test", "port", "80", "redirects", "https://evil.test,https://shop.test;https://shop.test,http://late.test")).Task("late", 1, 1, HostPort(80, 30003)))
+	want := `
+evil.test/: squatter[10.0.0.1:30001]
+late.test/: late[10.0.0.1:30003]
+shop.test/: shop[10.0.0.1:30002]
+`
+	if got != want[1:] {
+		t.Errorf("got\n%swant%s", got, want)
+	}
+	for _, p := range problems {
+		if p.Kind != problem.NoEffect {
+			t.Errorf("unexpected problem: %s", p)
+		}
+	}
+	if len(problems) != 3 {
+		t.Errorf("%d problems, want one for each redirect: %v", len(problems), problems)
+	}
+}
+
 func TestTheDefaultBackendNeedsNoHost(t *testing.T) {
 	expect(t, NewSwarm(1).
 		Service("lost", labels("default_backend", "true", "port", "8080")).Task("lost", 1, 1, HostPort(8080, 30001)), `

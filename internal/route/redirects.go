@@ -15,22 +15,27 @@ const maxHops = 10
 // redirect gives a service the redirects that it asks for; false if one of them
 // cannot be, which keeps the service out like any label that is not valid.
 func (a *assembly) redirect(w *wish) bool {
-	own := make(map[string]string, len(w.labels.Redirects))
-	for _, r := range w.labels.Redirects {
+	list := slices.DeleteFunc(slices.Clone(w.labels.Redirects), withoutEffect)
+	own := make(map[string]string, len(list))
+	for _, r := range list {
 		own[source(r)] = target(r)
 	}
-	for _, r := range w.labels.Redirects {
+	for _, r := range list {
 		if reason := a.refusal(r, own); reason != "" {
 			a.reportLabel(w, problem.Conflict, "redirects", reason)
 			return false
 		}
 	}
-	for _, r := range w.labels.Redirects {
+	for _, r := range list {
 		a.site(r.SourceHost, w).redirects[r.SourceScheme] = target(r)
 	}
 	maps.Copy(a.next, own)
 	return true
 }
+
+// withoutEffect reports whether a redirect is of TLS requests, which no proxy
+// takes yet: it must not keep anybody from serving the host's plain requests.
+func withoutEffect(r label.Redirect) bool { return r.SourceScheme == "https" }
 
 // refusal is why a redirect cannot be, or empty.
 func (a *assembly) refusal(r label.Redirect, own map[string]string) string {

@@ -165,6 +165,9 @@ func TestAcceptedValuesBecomeWhatTheyMean(t *testing.T) {
 		"HL-153": {"evil.example.test", "/"},
 		"HL-219": {"evil.example.test", "/"},
 		"HL-225": {"evil.example.test", "/, = /ws, /ws/"},
+		"HL-261": {"evil.example.test", fmt.Sprintf("= %[1]s, %[1]s/, /", "/"+strings.Repeat("-", 253))},
+		"HL-264": {"evil.example.test", "/"},
+		"HL-265": {"r3---sn-abc.test", "/"},
 	}
 	for _, h := range readHostile(t) {
 		if h.verdict(t) != routed {

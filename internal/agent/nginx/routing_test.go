@@ -1,6 +1,7 @@
 package nginx_test
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/label"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -106,6 +108,102 @@ func TestAHostIsSplitByPathAndTheLongestRootWins(t *testing.T) {
 	}
 	if got, err := r.send("DEMO.local.", "/app", nil); err != nil || got.body != "app /app" {
 		t.Errorf("a name in capitals with a dot at its end: %+v, %v", got, err)
+	}
+}
+
+// longestPath is the longest context root that a service may ask for.
+func longestPath() string {
+	path := "/-"
+	for {
+		_, _, faults := label.Parse(map[string]string{label.Prefix + "context_root": path + "-"})
+		if len(faults) > 0 {
+			return path
+		}
+		path += "-"
+	}
+}
+
+// nginx -t sees nothing wrong with a path that is too long, which would take
+// all requests of the host.
+func TestTheLongestPathTakesItsOwnRequestsOnly(t *testing.T) {
+	r := newRig(t)
+	longest := longestPath()
+	for _, rewrite := range []bool{false, true} {
+		r.serve(demo([]route.Route{
+			{PathPrefix: longest, Rewrite: rewrite, Websockets: []string{longest}, Forward: to("long")}, {PathPrefix: "/", Forward: to("site")},
+		}, upstream("long", sees(t, "long")), upstream("site", sees(t, "site"))), nil)
+		below := longest + "/x"
+		if rewrite {
+			below = "/x"
+		}
+		for path, want := range map[string]string{
+			"/": "site /", "/x": "site /x", longest + "-": "site " + longest + "-", longest[:len(longest)-1]: "site " + longest[:len(longest)-1], longest + "/x": "long " + below,
+		} {
+			r.sendsTo(path, want)
+		}
+	}
+}
+
+// headersOf returns the headers that an app sees, Host among them.
+func (r *rig) headersOf(path string, with map[string]string) http.Header {
+	r.t.Helper()
+	got, err := r.send("demo.local", path, with)
+	header := http.Header{}
+	if err == nil {
+		err = json.Unmarshal([]byte(got.body), &header)
+	}
+	if err != nil {
+		r.t.Fatalf("%s: %+v, %v", path, got, err)
+	}
+	return header
+}
+
+func showsHeaders(t *testing.T) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		q.Header.Set("Host", q.Host)
+		if err := json.NewEncoder(w).Encode(q.Header); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestAnOperatorsHeaderIsSentInPlaceOfOurs(t *testing.T) {
+	r := newRig(t)
+	r.serve(demo([]route.Route{{PathPrefix: "/", Websockets: []string{"/ws"}, Forward: to("app")}}, upstream("app", showsHeaders(t))), map[string]any{
+		"HTTPOptions": []any{"proxy_set_header X-Forwarded-Proto https; proxy_set_header  host inner.local", "proxy_set_header Upgrade $http_upgrade"},
+	})
+	for _, path := range []string{"/", "/ws"} {
+		header := r.headersOf(path, map[string]string{"X-Forwarded-Proto": "the client's own"})
+		for name, want := range map[string]string{"X-Forwarded-Proto": "https", "Host": "inner.local", "X-Real-Ip": "127.0.0.1"} {
+			if got := header[name]; len(got) != 1 || got[0] != want {
+				t.Errorf("%s: the app sees %s: %q, want %q", path, name, got, want)
+			}
+		}
+	}
+}
+
+func TestARequestWithoutAHostReachesTheDefaultService(t *testing.T) {
+	r := newRig(t)
+	table := &route.Table{Default: []route.Route{{PathPrefix: "/", Forward: to("app")}}, Upstreams: []route.Upstream{upstream("app", showsHeaders(t))}}
+	r.serve(table, nil)
+	connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(connection, "GET / HTTP/1.0\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	// The app refuses a request of HTTP/1.1 without a host.
+	got, err := io.ReadAll(connection)
+	if err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
+		t.Errorf("%s, %v", got, err)
 	}
 }
 
@@ -299,5 +397,26 @@ func TestTLSToTheTaskIsSpokenAndVerifiedAsAsked(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestTheSessionsOfManyTLSTasksFitIntoTheirZone(t *testing.T) {
+	r := newRig(t)
+	u := route.Upstream{Name: "app", TLS: &route.TLS{Verify: route.VerifyNone}}
+	const tasks = 40
+	for range tasks {
+		app := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		t.Cleanup(app.Close)
+		u.Endpoints = append(u.Endpoints, route.Endpoint{Addr: netip.MustParseAddrPort(app.Listener.Addr().String())})
+	}
+	r.serve(demo([]route.Route{{PathPrefix: "/", Forward: to("app")}}, u), nil)
+	for range 2 * tasks {
+		if got, err := r.send("demo.local", "/", nil); err != nil || got.status != http.StatusOK {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	log, err := os.ReadFile(r.path("error.log"))
+	if err != nil || strings.Contains(string(log), "no memory") {
+		t.Errorf("%.1000s, %v", log, err)
 	}
 }

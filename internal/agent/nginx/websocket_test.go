@@ -86,6 +86,28 @@ func TestWebsocketsAreOpenedOnTheNamedPathsOnly(t *testing.T) {
 	}
 }
 
+func TestARewrittenRootMayBeAWebsocketEndpointToo(t *testing.T) {
+	r := newRig(t)
+	var upgrades []string
+	r.serve(demo([]route.Route{
+		{PathPrefix: "/app", Rewrite: true, Websockets: []string{"/app"}, Forward: to("app")},
+	}, upstream("app", echo(t, &upgrades))), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, path := range []string{"/app?room=1", "/app/", "/app/x"} {
+		if got, err := r.says(ctx, path, "hello"); err != nil || got != "hello" {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	if got, want := strings.Join(upgrades, ", "), "websocket /, websocket /, websocket /x"; got != want {
+		t.Errorf("the app was asked to upgrade: %s; want %s", got, want)
+	}
+	got, err := r.send("demo.local", "/app?a=b", nil)
+	if err != nil || got.status != http.StatusFound || got.header.Get("Location") != "/app/?a=b" {
+		t.Errorf("an ordinary request for the root: %+v, %v; want 302 to /app/?a=b", got, err)
+	}
+}
+
 func TestAWebsocketStaysOpenThroughAChangeOfEndpoints(t *testing.T) {
 	r := newRig(t)
 	var upgrades []string

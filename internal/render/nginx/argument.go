@@ -78,9 +78,16 @@ func (h hostName) text() (string, error) {
 // slash at its beginning would be read as a modifier.
 type pathPrefix string
 
+// maxPathPrefix is the greatest length in bytes that nginx can match: it keeps
+// it in one byte, so a longer one would match paths that are not below it.
+const maxPathPrefix = 255
+
 func (p pathPrefix) text() (string, error) {
 	if !strings.HasPrefix(string(p), "/") {
 		return "", fmt.Errorf("the path %.80q does not begin with a slash", string(p))
+	}
+	if len(p) > maxPathPrefix {
+		return "", fmt.Errorf("the path %.80q of %d bytes is too long; nginx matches at most %d", string(p), len(p), maxPathPrefix)
 	}
 	return quoted(p).text()
 }

@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -13,7 +12,7 @@ const upstreamTries = 5
 func (f *file) main() {
 	o, out := &f.options, &f.out
 	out.buf.WriteString("# Written by Interlock for its current routing table; changes made here are lost.\n")
-	out.taken = directiveNames(o.GlobalOptions)
+	out.taken = directiveNames(operatorDirectives(o.GlobalOptions))
 	out.setting("user", f.user()...)
 	out.setting("pid", quoted(o.PidPath))
 	if o.WorkerProcesses == 0 {
@@ -49,7 +48,8 @@ func (f *file) user() []argument {
 // http writes what holds for all servers.
 func (f *file) http() {
 	o, out := &f.options, &f.out
-	out.taken = directiveNames(append(slices.Clone(o.HTTPOptions), splitLines(o.SSLOpts)...))
+	raw := operatorDirectives(append(splitLines(o.SSLOpts), o.HTTPOptions...))
+	out.taken, f.operatorHeaders = directiveNames(raw), headerDirectives(raw)
 	out.setting("default_type", keyword("text/plain"))
 	out.setting("server_tokens", keyword("off"))
 	f.serverNamesHash()
@@ -57,7 +57,10 @@ func (f *file) http() {
 	f.logs()
 	f.tls()
 	f.upstreams()
-	f.requestHeaders(`""`)
+	for _, h := range commonHeaders {
+		f.requestHeader(h[0], h[1])
+	}
+	f.requestHeader("Connection", `""`)
 	if !o.HideInfoHeaders {
 		f.responseHeaders()
 	}
@@ -143,19 +146,24 @@ func (f *file) upstreams() {
 	out.setting("proxy_next_upstream_timeout", duration(upstreamTries*max(o.ConnectTimeout, time.Second)))
 }
 
-// requestHeaders writes what apps are told. A later block that sets a header
-// of its own loses all of these and must write them again.
-func (f *file) requestHeaders(connection keyword) {
-	for _, h := range [][2]keyword{
-		{"Host", "$http_host"},
-		{"Connection", connection},
-		{"X-Real-IP", "$remote_addr"},
-		{"X-Forwarded-For", "$proxy_add_x_forwarded_for"},
-		{"X-Forwarded-Proto", "$scheme"},
-		{"X-Request-Id", "$request_id"},
-	} {
-		f.out.directive("proxy_set_header", h[0], h[1])
+// commonHeaders are what apps are told of every request.
+var commonHeaders = [][2]keyword{
+	{"Host", "$requested_host"},
+	{"X-Real-IP", "$remote_addr"},
+	{"X-Forwarded-For", "$proxy_add_x_forwarded_for"},
+	{"X-Forwarded-Proto", "$scheme"},
+	{"X-Request-Id", "$request_id"},
+}
+
+// requestHeader writes a header that apps are told, unless the operator sets
+// it: nginx would send both.
+func (f *file) requestHeader(name, value keyword) {
+	for _, d := range f.operatorHeaders {
+		if strings.EqualFold(d.words[1], string(name)) {
+			return
+		}
 	}
+	f.out.directive("proxy_set_header", name, value)
 }
 
 // responseHeaders writes what clients are told, on errors too. The app's own

@@ -27,7 +27,7 @@ func (f *file) locations(list []location) {
 // itself, with the port that it listens on in the container.
 func (f *file) location(l *location) {
 	if l.path != "" {
-		if l.strip == l.path {
+		if l.strip == l.path && !l.websocket {
 			f.addSlash(l)
 		} else {
 			f.forward(l, l.path, keyword("="))
@@ -44,6 +44,16 @@ func (f *file) addSlash(l *location) {
 	})
 }
 
+// addSlashUnlessUpgraded is for a rewritten root that is a websocket endpoint
+// too: clients follow no redirect when they open a websocket.
+func (f *file) addSlashUnlessUpgraded(l *location) {
+	out := &f.out
+	out.directive("absolute_redirect", toggle(false))
+	out.block("if", []argument{keyword(`($websocket_upgrade = "")`)}, func() {
+		out.directive("return", number(302), slashAdded(l.path))
+	})
+}
+
 func (f *file) forward(l *location, path string, modifier ...argument) {
 	out, tls := &f.out, l.pool.tls
 	switch {
@@ -56,6 +66,9 @@ func (f *file) forward(l *location, path string, modifier ...argument) {
 	}
 	out.block("location", append(modifier, pathPrefix(path)), func() {
 		if l.websocket {
+			if l.strip != "" && l.strip == path {
+				f.addSlashUnlessUpgraded(l)
+			}
 			f.upgrade()
 		}
 		if tls != nil {
@@ -92,11 +105,16 @@ func (f *file) upgrade() {
 	out.directive("proxy_http_version", keyword("1.1"))
 	out.directive("proxy_read_timeout", duration(max(websocketIdle, f.options.ReadTimeout)))
 	out.directive("proxy_send_timeout", duration(max(websocketIdle, f.options.SendTimeout)))
-	f.requestHeaders("$websocket_connection")
+	// A location that sets a header of its own loses those of the http level.
+	for _, h := range commonHeaders {
+		f.requestHeader(h[0], h[1])
+	}
+	out.directive("proxy_set_header", keyword("Connection"), keyword("$websocket_connection"))
 	out.directive("proxy_set_header", keyword("Upgrade"), keyword("$websocket_upgrade"))
-	for _, line := range f.options.HTTPOptions {
-		if strings.HasPrefix(strings.TrimSpace(line), "proxy_set_header ") {
-			out.raw([]string{line})
+	for _, d := range f.operatorHeaders {
+		// Without these two there is no websocket, whatever others get.
+		if name := strings.ToLower(d.words[1]); name != "connection" && name != "upgrade" {
+			out.raw([]string{d.text})
 		}
 	}
 	f.upgradeText = string(out.buf.Bytes()[start:])
@@ -115,6 +133,11 @@ func (f *file) answer(path string, page keyword, modifier ...argument) {
 // variables writes what locations and pools refer to.
 func (f *file) variables() {
 	out := &f.out
+	// HTTP/1.0 needs no Host.
+	out.block("map", []argument{keyword("$http_host"), keyword("$requested_host")}, func() {
+		out.directive("default", keyword("$http_host"))
+		out.directive(`""`, keyword("$host"))
+	})
 	if f.upgrades() {
 		for _, v := range [][2]keyword{{"$websocket_upgrade", "websocket"}, {"$websocket_connection", "upgrade"}} {
 			out.block("map", []argument{keyword("$http_upgrade"), v[0]}, func() {

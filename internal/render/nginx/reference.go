@@ -95,6 +95,9 @@ func (u upstreamURL) text() (string, error) {
 	if !found {
 		return "", fmt.Errorf("the path %.80q is not below %.80q", u.path, u.strip)
 	}
+	if rest == "" {
+		rest = "/"
+	}
 	text, err := urlPath(rest).text()
 	return `"` + scheme + u.pool.name + text + `"`, err
 }

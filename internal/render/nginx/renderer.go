@@ -79,7 +79,9 @@ type file struct {
 	tempDir      string
 	trusts       bool // the operator names authorities for the certificates of tasks
 	upgradeText  string
-	out          writer
+	// operatorHeaders are the operator's own headers of requests to apps.
+	operatorHeaders []operatorDirective
+	out             writer
 }
 
 // write writes the whole file and returns its token: the hash of all that

@@ -98,6 +98,7 @@ func TestWhatCannotBeWrittenSafelyIsRefused(t *testing.T) {
 		"a path with a line break":            oneHost("x.test", "/a\nb"),
 		"a path that is a modifier":           oneHost("x.test", "~ ^/"),
 		"a path longer than nginx reads":      oneHost("x.test", "/"+strings.Repeat("a", 5000)),
+		"a path longer than nginx matches":    oneHost("x.test", "/"+strings.Repeat("-", 254)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := new(Renderer).Render(table, parameters(nil)); err == nil {
@@ -162,6 +163,54 @@ func TestTheOperatorsRequestHeadersAreSentWithWebsocketsToo(t *testing.T) {
 	// At http level, at /ws and below it.
 	if n := strings.Count(string(bundle.Files[0].Data), "proxy_set_header X-Site main;\n"); n != 3 {
 		t.Errorf("the header is set %d times, want 3", n)
+	}
+}
+
+func TestAHeaderThatTheOperatorSetsReplacesOurs(t *testing.T) {
+	table := tableOf(1, 1)
+	table.Hosts[0].Routes[0].Websockets = []string{"/ws"}
+	bundle, err := new(Renderer).Render(table, parameters(map[string]any{
+		"SSLOpts": "proxy_set_header  x-real-ip  ''; # not ours",
+		"HTTPOptions": []any{
+			"gzip on; proxy_set_header\tX-FORWARDED-PROTO https; proxy_set_header 'Host' \"a;b\" ;",
+			"proxy_set_header Upgrade $http_upgrade;",
+			"proxy_set_header Connection '${http_connection}';",
+			"server { location / { proxy_set_header X-Request-Id none; } }",
+		},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := string(bundle.Files[0].Data)
+	// At http level, at /ws and below it; what would break websockets at http level only.
+	for text, want := range map[string]int{
+		"proxy_set_header  x-real-ip  '';":           3,
+		"proxy_set_header\tX-FORWARDED-PROTO https;": 3,
+		`proxy_set_header 'Host' "a;b" ;`:            3,
+		"proxy_set_header Upgrade $http_upgrade;":    1,
+		"X-Real-IP":                         0,
+		"X-Forwarded-Proto":                 0,
+		"proxy_set_header Host":             0,
+		"gzip on;":                          1,
+		"X-Request-Id $request_id;":         3,
+		"Upgrade $websocket_upgrade;":       2,
+		"Connection $websocket_connection;": 2,
+	} {
+		if n := strings.Count(conf, text); n != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", text, n, want, conf)
+		}
+	}
+}
+
+func TestAnUpstreamThatSpeaksTLSHasRoomForItsSessions(t *testing.T) {
+	table := tableOf(1, 200)
+	table.Upstreams[0].TLS = &route.TLS{Verify: route.VerifyNone}
+	bundle, err := new(Renderer).Render(table, parameters(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conf := string(bundle.Files[0].Data); !strings.Contains(conf, " 1232k;\n") {
+		t.Errorf("200 endpoints have no zone of 32 + 200 x 6 KiB:\n%s", conf)
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	// An endpoint takes less than 1 KiB of a zone, the zone itself less than 32.
 	zoneBase        = 32 // KiB
 	zoneForEndpoint = 1  // KiB
+	// With TLS its session is kept there too, in a page of 4 KiB.
+	zoneForTLSEndpoint = 6 // KiB
 )
 
 // The pages are keywords with their quotes: constants, and nginx reads the
@@ -29,7 +31,11 @@ const (
 func (f *file) upstream(p *pool) {
 	out := &f.out
 	out.block("upstream", []argument{keyword(p.name)}, func() {
-		zone := max(f.options.UpstreamZoneSize, zoneBase+zoneForEndpoint*len(p.servers))
+		each := zoneForEndpoint
+		if p.tls != nil {
+			each = zoneForTLSEndpoint
+		}
+		zone := max(f.options.UpstreamZoneSize, zoneBase+each*len(p.servers))
 		out.directive("zone", keyword(p.name), size(zone<<10))
 		// Consistent: where endpoints come and go, few requests change theirs.
 		switch {

@@ -73,17 +73,6 @@ func terminated(line string) string {
 	return line + ";"
 }
 
-// directiveNames returns the first word of each raw line.
-func directiveNames(lines []string) map[string]bool {
-	names := make(map[string]bool, len(lines))
-	for _, line := range lines {
-		if words := strings.Fields(line); len(words) > 0 {
-			names[strings.TrimSuffix(words[0], ";")] = true
-		}
-	}
-	return names
-}
-
 const spaces = "                                "
 
 func (w *writer) indent() { w.buf.WriteString(spaces[:min(4*w.depth, len(spaces))]) }

@@ -1,0 +1,114 @@
+package nginx
+
+import "strings"
+
+// operatorDirective is a directive of the operator's raw lines that stands in
+// no block of theirs.
+type operatorDirective struct {
+	words []string // without their quotes
+	text  string   // as it stands, with the semicolon; up to the brace of a block
+}
+
+// operatorDirectives takes raw lines apart by nginx's own rules. A line may hold
+// several directives. It judges nothing: nginx reads the lines themselves.
+func operatorDirectives(lines []string) []operatorDirective {
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(terminated(line) + "\n")
+	}
+	r := operatorReader{text: text.String()}
+	var list []operatorDirective
+	var words []string
+	for depth, start := 0, 0; r.skipBlank(); {
+		c := r.text[r.at]
+		if strings.IndexByte(";{}", c) < 0 {
+			if len(words) == 0 {
+				start = r.at
+			}
+			words = append(words, r.word())
+			continue
+		}
+		r.at++
+		if depth == 0 && len(words) > 0 && c != '}' {
+			list = append(list, operatorDirective{words, r.text[start:r.at]})
+		}
+		words = nil
+		switch c {
+		case '{':
+			depth++
+		case '}':
+			depth--
+		}
+	}
+	return list
+}
+
+type operatorReader struct {
+	text string
+	at   int
+}
+
+// skipBlank goes on to the next word or what ends a directive; false at the end.
+func (r *operatorReader) skipBlank() bool {
+	comment := false
+	for ; r.at < len(r.text); r.at++ {
+		switch c := r.text[r.at]; {
+		case c == '\n':
+			comment = false
+		case comment || c == ' ' || c == '\t' || c == '\r':
+		case c == '#':
+			comment = true
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// word reads the word that begins here, without its quotes.
+func (r *operatorReader) word() string {
+	var b strings.Builder
+	quote := byte(0)
+	if c := r.text[r.at]; c == '"' || c == '\'' {
+		quote = c
+		r.at++
+	}
+	for ; r.at < len(r.text); r.at++ {
+		c := r.text[r.at]
+		switch {
+		case c == '\\' && r.at+1 < len(r.text):
+			r.at++
+			c = r.text[r.at]
+		case quote != 0 && c == quote:
+			r.at++
+			return b.String()
+		case quote == 0 && c == '{' && r.text[r.at-1] == '$':
+			// A variable's brace begins no block.
+		case quote == 0 && strings.IndexByte(" \t\r\n;{", c) >= 0:
+			return b.String()
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// directiveNames returns the names of the directives of raw lines.
+func directiveNames(list []operatorDirective) map[string]bool {
+	names := make(map[string]bool, len(list))
+	for _, d := range list {
+		names[d.words[0]] = true
+	}
+	return names
+}
+
+// headerDirectives returns the directives that set a header of the requests to
+// apps, in their order.
+func headerDirectives(list []operatorDirective) []operatorDirective {
+	var headers []operatorDirective
+	for _, d := range list {
+		if d.words[0] == "proxy_set_header" && len(d.words) > 1 {
+			headers = append(headers, d)
+		}
+	}
+	return headers
+}
