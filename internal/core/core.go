@@ -97,6 +97,7 @@ func New(opts Options) *Core {
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
+		attachments: make(map[string]*attachments),
 	}
 	return c
 }

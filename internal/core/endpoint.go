@@ -18,6 +18,8 @@ type place struct {
 	// endpoint is where extensions reach the core, as HOST:PORT; empty while it
 	// is not known. It changes whenever the core's task does.
 	endpoint string
+	// networks are the IDs of those that extensions need to reach it there.
+	networks []string
 	// service is the ID of the core's own service; empty outside of Swarm.
 	service string
 	// leads says that this core may change services. One that is told to stop
@@ -41,11 +43,10 @@ func locate(snap *snapshot.Snapshot, container, listen, override string, fresh b
 		return outside(override)
 	}
 	p := place{service: task.ServiceID, leads: leads(snap, task)}
+	p.endpoint, p.networks, p.problem = endpoint(snap, task, listen)
 	if override != "" {
-		p.endpoint = override
-		return p
+		p.endpoint, p.problem = override, nil
 	}
-	p.endpoint, p.problem = endpoint(snap, task, listen)
 	return p
 }
 
@@ -62,28 +63,60 @@ func unreachable(service, format string, args ...any) *problem.Problem {
 	return &problem.Problem{Kind: problem.NoCoreEndpoint, Service: service, Message: fmt.Sprintf(format, args...)}
 }
 
-// endpoint is empty without a problem while Swarm does not show the port yet,
-// or no longer.
-func endpoint(snap *snapshot.Snapshot, task *snapshot.Task, listen string) (string, *problem.Problem) {
+// endpoint is where extensions reach the core's task, and the networks that they
+// need for it: its node's address where its port is published in host mode, else
+// its own address on an overlay network, else that of the routing mesh. It is
+// empty without a problem while Swarm does not show the port yet, or no longer.
+func endpoint(snap *snapshot.Snapshot, task *snapshot.Task, listen string) (string, []string, *problem.Problem) {
 	service, name := snap.Service(task.ServiceID), task.ServiceID
 	if service != nil {
 		name = service.Spec.Name
 	}
 	port, err := listenPort(listen)
 	if err != nil {
-		return "", unreachable(name, "ListenAddr %q in config.toml has no port number", listen)
+		return "", nil, unreachable(name, "ListenAddr %q in config.toml has no port number", listen)
+	}
+	if !publishes(service, port, snapshot.PublishHost) && publishedPort(task, nil, port) == 0 {
+		if network, addr, found := overlay(snap, service, task); found {
+			return netip.AddrPortFrom(addr, port).String(), []string{network}, nil
+		}
 	}
 	node := snap.Node(task.NodeID)
 	if node == nil || !node.Addr.IsValid() {
-		return "", unreachable(name, "Swarm knows no address of the core's node, so extensions cannot be told where it is: set EndpointOverride = \"ADDRESS:PORT\" in config.toml")
+		return "", nil, unreachable(name, "Swarm knows no address of the core's node, so extensions cannot be told where it is: set EndpointOverride = \"ADDRESS:PORT\" in config.toml")
 	}
 	if published := publishedPort(task, service, port); published != 0 {
-		return netip.AddrPortFrom(node.Addr, published).String(), nil
+		return netip.AddrPortFrom(node.Addr, published).String(), nil, nil
 	}
-	if service != nil && slices.ContainsFunc(service.Spec.Ports, func(p snapshot.Port) bool { return p.Target == port }) {
-		return "", nil
+	if publishes(service, port, snapshot.PublishHost) || publishes(service, port, snapshot.PublishIngress) {
+		return "", nil, nil
 	}
-	return "", unreachable(name, "its port %d is not published, so extensions cannot reach the core: docker service update --publish-add mode=host,target=%d %s", port, port, name)
+	return "", nil, unreachable(name, "its port %[1]d is not published and it is attached to no overlay network, so extensions cannot reach the core: "+
+		"docker service update --publish-add mode=host,target=%[1]d %[2]s", port, name)
+}
+
+func publishes(s *snapshot.Service, port uint16, mode snapshot.PublishMode) bool {
+	return s != nil && slices.ContainsFunc(s.Spec.Ports, func(p snapshot.Port) bool {
+		return p.Target == port && p.Protocol == "tcp" && p.Mode == mode
+	})
+}
+
+// overlay returns the task's place on the first, by name, of the networks that
+// its service is attached to.
+func overlay(snap *snapshot.Snapshot, service *snapshot.Service, task *snapshot.Task) (id string, addr netip.Addr, found bool) {
+	var first *snapshot.Network
+	for _, a := range task.Attachments {
+		n := snap.Network(a.NetworkID)
+		attached := service != nil && slices.Contains(service.Spec.Networks, a.NetworkID)
+		if n == nil || n.Ingress || !attached || (first != nil && first.Name < n.Name) {
+			continue
+		}
+		first, addr = n, a.Addrs[0]
+	}
+	if first == nil {
+		return "", netip.Addr{}, false
+	}
+	return first.ID, addr, true
 }
 
 // ownTask finds the task by the ID of its container, of which the core may

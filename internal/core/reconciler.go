@@ -39,14 +39,16 @@ type reconciler struct {
 	// attempted is what was last applied to each service, by its ID, as JSON:
 	// what Swarm has rolled back is not tried again.
 	attempted map[string]string
+	// attachments are those of the proxy services, by the extension's name.
+	attachments map[string]*attachments
 }
 
 // kept remembers what came of keeping the services by one reading, which must
-// not be acted on again but to retry what failed.
+// not be acted on again but to retry what failed, or to do what is due later.
 type kept struct {
 	snap     *snapshot.Snapshot
 	problems []problem.Problem
-	retryAt  time.Time // zero: nothing failed
+	againAt  time.Time // zero: not before the next reading
 }
 
 // createdKey is a service that was created. For a while a reading that began
@@ -74,59 +76,63 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal}
 
 	// Proxies come first: Swarm may take long to answer.
-	problems := r.publish(snap, k, now)
+	problems, needed := r.publish(snap, k, here, now)
 	delivered, again := r.deliver(snap, k, here, now)
-	kept, retry := r.keepServices(ctx, snap, k, here, now)
+	kept, retry := r.keepServices(ctx, snap, k, here, needed, now)
 	problems = slices.Concat(problems, delivered, kept, k.TaskProblems(snap))
 	return problem.Sort(problems), sooner(again, retry)
 }
 
-// publish builds the tables of all clusters and makes them current.
-func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, now time.Time) []problem.Problem {
+// publish builds the tables of all clusters and makes them current. It returns
+// what each extension's proxies need, in the order of the extensions.
+func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, []needs) {
+	stack := ownStack(snap, here)
+	needed := make([]needs, len(r.settings.Extensions))
 	clusters := make([]route.Cluster, len(r.settings.Extensions))
 	for i, e := range r.settings.Extensions {
-		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: proxyNetworks(snap, k, e)}
+		proxy := k.Find(snap, e.Name, plan.RoleProxy)
+		needed[i].attachable = attachable(snap, proxy, e, stack)
+		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: reached(snap, proxy, needed[i].attachable), Attachable: needed[i].attachable}
 	}
-	tables, problems := route.Build(snap, clusters)
+	tables, networks, problems := route.Build(snap, clusters)
 	for i, e := range r.settings.Extensions {
+		needed[i].networks = networks[i]
 		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
 	}
-	return problems
-}
-
-// proxyNetworks are the networks that the cluster's proxies are attached to.
-func proxyNetworks(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []string {
-	if s := k.Find(snap, e.Name, plan.RoleProxy); s != nil {
-		return s.Spec.Networks
-	}
-	return nil
+	return problems, needed
 }
 
 // keepServices brings the extension and proxy services to what is configured.
-func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, time.Duration) {
-	due := !r.kept.retryAt.IsZero() && !now.Before(r.kept.retryAt)
+func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, needed []needs, now time.Time) ([]problem.Problem, time.Duration) {
+	due := !r.kept.againAt.IsZero() && !now.Before(r.kept.againAt)
 	if r.kept.snap != snap || due {
-		r.kept = r.actOn(ctx, snap, k, here, now)
+		r.kept = r.actOn(ctx, snap, k, here, needed, now)
 	}
-	if r.kept.retryAt.IsZero() {
+	if r.kept.againAt.IsZero() {
 		return r.kept.problems, 0
 	}
-	return r.kept.problems, r.kept.retryAt.Sub(now)
+	return r.kept.problems, r.kept.againAt.Sub(now)
 }
 
-func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) kept {
+func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, needed []needs, now time.Time) kept {
 	result := kept{snap: snap}
+	again := func(wait time.Duration) {
+		if at := now.Add(wait); wait > 0 && (result.againAt.IsZero() || at.Before(result.againAt)) {
+			result.againAt = at
+		}
+	}
 	if here.starting {
-		result.retryAt = r.started.Add(ownTaskVisible)
+		again(r.started.Add(ownTaskVisible).Sub(now))
 	}
 	fail := func(service string, err error) {
 		result.problems = append(result.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
-		result.retryAt = now.Add(retryAfter)
+		again(retryAfter)
 	}
 	if here.problem != nil {
 		result.problems = append(result.problems, *here.problem)
 	}
 	wanted := r.wanted(ctx, snap, k, here, now, fail)
+	again(r.attach(snap, k, wanted, needed, now))
 	actions, problems := k.Services(snap, wanted)
 	result.problems = append(result.problems, problems...)
 	for _, a := range actions {
@@ -155,7 +161,7 @@ func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, k plan
 				// A service whose identity has just been issued waits for the
 				// reading that shows it; an extension for the core's endpoint.
 				w.Hold = !found || (role == plan.RoleExtension && here.endpoint == "")
-				w.Spec = spec(e, role, here.endpoint, identity)
+				w.Spec = spec(e, role, here, identity)
 			}
 			wanted = append(wanted, w)
 		}
@@ -170,11 +176,26 @@ func (r *reconciler) awaited(snap *snapshot.Snapshot, k plan.Keeper, extension s
 	return created && k.Find(snap, extension, role) == nil && now.Sub(at) < createdVisible
 }
 
-func spec(e settings.Extension, role plan.Role, address string, identity snapshot.Object) snapshot.ServiceSpec {
+// attach adds to the wanted proxy services the networks that they should be
+// attached to, and returns after how long those will be others; 0 for not before
+// something changes.
+func (r *reconciler) attach(snap *snapshot.Snapshot, k plan.Keeper, wanted []plan.Wanted, needed []needs, now time.Time) (again time.Duration) {
+	for i, e := range r.settings.Extensions {
+		at := slices.IndexFunc(wanted, func(w plan.Wanted) bool { return w.Extension == e.Name && w.Role == plan.RoleProxy })
+		if r.attachments[e.Name] == nil {
+			r.attachments[e.Name] = new(attachments)
+		}
+		networks, wait := r.attachments[e.Name].wanted(snap, k.Find(snap, e.Name, plan.RoleProxy), needed[i], now)
+		wanted[at].Spec.Networks, again = networks, sooner(again, wait)
+	}
+	return again
+}
+
+func spec(e settings.Extension, role plan.Role, here place, identity snapshot.Object) snapshot.ServiceSpec {
 	if role == plan.RoleProxy {
 		return proxySpec(e, identity)
 	}
-	return extensionSpec(e, address, identity)
+	return extensionSpec(e, here, identity)
 }
 
 // apply does one action. One that somebody else has overtaken is planned anew

@@ -29,7 +29,7 @@ const (
 )
 
 // extensionSpec is the extension service that the configuration asks for.
-func extensionSpec(e settings.Extension, endpoint string, identity snapshot.Object) snapshot.ServiceSpec {
+func extensionSpec(e settings.Extension, here place, identity snapshot.Object) snapshot.ServiceSpec {
 	one := uint64(1)
 	return snapshot.ServiceSpec{
 		Name: serviceName(e.ServiceName, e, plan.RoleExtension), Image: e.Image, Args: e.Args,
@@ -39,7 +39,8 @@ func extensionSpec(e settings.Extension, endpoint string, identity snapshot.Obje
 		Secrets:  []snapshot.FileRef{identityRef(identity)},
 		// Rendering goes on while a new task starts.
 		UpdateOrder: "start-first",
-		Env:         map[string]string{EnvCore: endpoint},
+		Env:         map[string]string{EnvCore: here.endpoint},
+		Networks:    here.networks,
 	}
 }
 

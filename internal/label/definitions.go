@@ -23,7 +23,7 @@ type Definition struct {
 var definitions = []Definition{
 	{"hosts", "host names separated by commas, at most 256", "a.example.com,b.example.com", "The host names that the service serves. A name may begin with `*.` to stand for every name one or more levels below it.", true, parseHosts},
 	{"port", "a port number from 1 to 65535", "8080", "The port inside the container. May be absent where the service publishes exactly one TCP port.", true, parsePort},
-	{"network", "the name of a network", "mystack_web", "The network over which the proxy reaches the tasks. Needed only where the service shares several with the proxy.", true, parseNetwork},
+	{"network", "the name of a network", "mystack_web", "The network over which the proxy reaches the tasks. The proxies are attached to it, and it goes before a port published in host mode. Needed only where the service has several.", true, parseNetwork},
 	{"service_cluster", "the name of a service cluster: letters, digits, `.`, `_`, `-`", "us-east", "The service cluster that serves the service. Absent: the default cluster.", true, parseServiceCluster},
 	{"default_backend", boolGrammar, "true", "The service answers for every host that no service claims. With no such service the answer is 503.", true, boolean(func(s *Set) *bool { return &s.DefaultBackend })},
 	{"context_root", "a path of at most 254 bytes that begins with `/`", "/app", "Only requests for this path and those below it go to the service: `/app` takes `/app` and `/app/x`, never `/apple`. Of several that match the longest wins. `/.well-known` and `/.well-known/acme-challenge` are reserved: whoever answers there gets certificates for the host.", true, parseContextRoot},

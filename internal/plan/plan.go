@@ -114,6 +114,18 @@ func (k Keeper) Find(snap *snapshot.Snapshot, extension string, role Role) *snap
 	return nil
 }
 
+// Networks returns the IDs of the networks that were last wanted for a service,
+// and of those that an operator attached it to besides.
+func Networks(s *snapshot.Service) (applied, byHand []string) {
+	applied = lastApplied(s).Networks
+	for _, id := range s.Spec.Networks {
+		if !slices.Contains(applied, id) {
+			byHand = append(byHand, id)
+		}
+	}
+	return applied, byHand
+}
+
 // sealed reports whether a service is one of ours. The seal holds for one name
 // only, and names are unique in a Swarm, so that copied labels do not count.
 func (k Keeper) sealed(s *snapshot.Service) bool {

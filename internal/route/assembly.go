@@ -35,7 +35,7 @@ type share struct {
 	upstreams []string
 }
 
-func (b *builder) table(c Cluster, wishes []wish) Table {
+func (b *builder) table(c Cluster, wishes []wish) (t Table, needs []string) {
 	a := assembly{builder: b, sites: make(map[string]*site), next: make(map[string]string), met: make(map[disagreement][]place)}
 	for i := range wishes {
 		if w := &wishes[i]; a.redirect(w) && a.serve(w) {
@@ -45,7 +45,6 @@ func (b *builder) table(c Cluster, wishes []wish) Table {
 	for _, d := range a.order {
 		a.reportLabel(d.younger, problem.Conflict, d.label, d.message(a.met[d]))
 	}
-	var t Table
 	for _, name := range slices.Sorted(maps.Keys(a.sites)) {
 		s := a.sites[name]
 		routes := a.routes(name, s)
@@ -59,7 +58,7 @@ func (b *builder) table(c Cluster, wishes []wish) Table {
 		t.Upstreams = append(t.Upstreams, a.upstream(w, c))
 	}
 	slices.SortFunc(t.Upstreams, func(x, y Upstream) int { return strings.Compare(x.Name, y.Name) })
-	return t
+	return t, a.needs(a.used, c)
 }
 
 func (a *assembly) upstream(w *wish, c Cluster) Upstream {

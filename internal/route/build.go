@@ -14,22 +14,27 @@ import (
 // Cluster is a service cluster that a table is built for.
 type Cluster struct {
 	Name string // empty for the default cluster
-	// Networks are the IDs of the networks that the cluster's proxies are
-	// attached to; none in host mode.
+	// Networks are the IDs of the networks that all of the cluster's proxies
+	// are attached to now; none in host mode.
 	Networks []string
+	// Attachable are the IDs of the networks that the proxies may be attached
+	// to when a service needs one, in order of preference. A network that is in
+	// neither list is kept from the proxies by the operator.
+	Attachable []string
 }
 
-// Build makes one table for every cluster, in the order of clusters. A service
-// that cannot be routed is left out and named by a problem; the others are
-// not affected. The problems are sorted.
-func Build(snap *snapshot.Snapshot, clusters []Cluster) ([]Table, []problem.Problem) {
+// Build makes one table for every cluster, in the order of clusters, and says
+// in the same order which networks the cluster's proxies must be attached to
+// for its services: IDs, sorted. A service that cannot be routed is left out
+// and named by a problem; the others are not affected. The problems are sorted.
+func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [][]string, problems []problem.Problem) {
 	b := builder{snap: snap, tasks: snap.TasksByService()}
 	wishes := b.wishes(clusters)
-	tables := make([]Table, len(clusters))
+	tables, needs = make([]Table, len(clusters)), make([][]string, len(clusters))
 	for i, c := range clusters {
-		tables[i] = b.table(c, wishes[c.Name])
+		tables[i], needs[i] = b.table(c, wishes[c.Name])
 	}
-	return tables, problem.Sort(b.problems)
+	return tables, needs, problem.Sort(b.problems)
 }
 
 type builder struct {

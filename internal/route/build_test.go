@@ -25,7 +25,7 @@ func labels(pairs ...string) map[string]string {
 
 // build returns the default cluster's table as lines, and the problems.
 func build(s *Swarm, networks ...string) (string, []problem.Problem) {
-	tables, problems := route.Build(s.Snapshot(), []route.Cluster{{Networks: networks}})
+	tables, _, problems := route.Build(s.Snapshot(), []route.Cluster{{Networks: networks}})
 	return lines(tables[0]), problems
 }
 
@@ -160,7 +160,7 @@ func TestScalingAServiceInVIPModeChangesNothing(t *testing.T) {
 		for i := range tasks {
 			s.Task("demo", i+1, 1, On("front", fmt.Sprintf("10.1.0.%d", i+10)))
 		}
-		tables, problems := route.Build(s.Snapshot(), []route.Cluster{{Networks: []string{"net-front"}}})
+		tables, _, problems := route.Build(s.Snapshot(), []route.Cluster{{Networks: []string{"net-front"}}})
 		for _, p := range problems {
 			t.Errorf("unexpected problem: %s", p)
 		}
@@ -179,7 +179,7 @@ func TestOfServicesOfTheSameAgeTheSmallerIDDecides(t *testing.T) {
 		for _, name := range order {
 			s.Service(name, labels("hosts", "demo.local", "port", "80", "sticky_session_cookie", name), func(s *snapshot.Service) { s.CreatedAt = time.Time{} })
 		}
-		tables, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
+		tables, _, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
 		if got := tables[0].Hosts[0].Routes[0].Forward.Affinity.Cookie; got != "a" {
 			t.Errorf("%v: requests stick to the cookie %q, want that of a", order, got)
 		}
@@ -196,7 +196,7 @@ func TestRedirectsOfManyServicesLeadOnABoundedNumberOfTimes(t *testing.T) {
 		s.Service(fmt.Sprintf("s%02d", i), labels("hosts", fmt.Sprintf("s%d.test", i), "port", "80",
 			"redirects", fmt.Sprintf("http://r%d.test,http://r%d.test", i+1, i)))
 	}
-	_, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
+	_, _, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
 	for i, p := range problems {
 		if !strings.Contains(p.Message, "leads on more than") {
 			t.Errorf("problem %d: %s", i, p)
@@ -242,7 +242,7 @@ func TestEachClusterSeesItsOwnServicesOnly(t *testing.T) {
 		Service("east", labels("hosts", "a.test", "port", "80", "service_cluster", "us-east")).Task("east", 1, 1, HostPort(80, 30001)).
 		Service("west", labels("hosts", "a.test", "port", "80", "service_cluster", "us-west")).Task("west", 1, 1, HostPort(80, 30002)).
 		Service("none", labels("hosts", "a.test", "port", "80", "service_cluster", "us-north"))
-	tables, problems := route.Build(s.Snapshot(), []route.Cluster{{Name: "us-west"}, {Name: "us-east"}, {}})
+	tables, _, problems := route.Build(s.Snapshot(), []route.Cluster{{Name: "us-west"}, {Name: "us-east"}, {}})
 	got := lines(tables[0]) + lines(tables[1]) + lines(tables[2])
 	if want := "a.test/: west[10.0.0.1:30002]\na.test/: east[10.0.0.1:30001]\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -287,7 +287,7 @@ func TestANetworkThatTheServiceIsNotOnIsRefusedWithTheCandidates(t *testing.T) {
 func TestAServiceThatNoProxyCanReachIsToldHowItWouldBe(t *testing.T) {
 	expectProblem(t, healthy().Service("bad", labels("hosts", "bad.test", "port", "80"), Publishes(8080, snapshot.PublishHost)).Task("bad", 1, 1, HostPort(8080, 30001)), problem.Problem{
 		Kind: problem.NoAddress, Service: "bad", Label: "com.docker.lb.port", Value: "80",
-		Message: "its tasks run, but no proxy can reach them: publish the port in host mode (--publish mode=host,target=80), or attach the service to a network of the proxies; in host mode it publishes 8080",
+		Message: "its tasks run, but no proxy can reach them: publish the port in host mode (--publish mode=host,target=80), or attach the service to an overlay network that the proxies may use; in host mode it publishes 8080",
 	})
 }
 
@@ -301,12 +301,12 @@ func TestTheOrderOfWhatSwarmListsNeverShowsInTheTable(t *testing.T) {
 		}
 	}
 	snap := s.Snapshot()
-	tables, _ := route.Build(snap, []route.Cluster{{}})
+	tables, _, _ := route.Build(snap, []route.Cluster{{}})
 	want := tables[0].Version()
 	for range 20 {
 		rand.Shuffle(len(snap.Services), func(i, j int) { snap.Services[i], snap.Services[j] = snap.Services[j], snap.Services[i] })
 		rand.Shuffle(len(snap.Tasks), func(i, j int) { snap.Tasks[i], snap.Tasks[j] = snap.Tasks[j], snap.Tasks[i] })
-		tables, _ = route.Build(snap, []route.Cluster{{}})
+		tables, _, _ = route.Build(snap, []route.Cluster{{}})
 		if got := tables[0].Version(); got != want {
 			t.Fatalf("another order of the same Swarm gave table %s, want %s", got, want)
 		}

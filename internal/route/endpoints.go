@@ -16,7 +16,7 @@ import (
 func (b *builder) endpoints(w *wish, c Cluster) []Endpoint {
 	shared := b.shared(w, c)
 	if w.labels.BackendMode == label.BackendVIP {
-		return b.virtualIP(w, shared)
+		return b.virtualIP(w, c, shared)
 	}
 	usable := b.usable(w.service.ID)
 	endpoints := make([]Endpoint, 0, len(usable))
@@ -28,10 +28,10 @@ func (b *builder) endpoints(w *wish, c Cluster) []Endpoint {
 		}
 	}
 	if len(usable) > 0 && len(endpoints) == 0 {
-		b.report(w.service, problem.NoAddress, "port", fmt.Sprint(w.port), noAddressMessage(w))
+		b.report(w.service, problem.NoAddress, "port", fmt.Sprint(w.port), b.noAddressMessage(w, c))
 	}
 	if overNetwork {
-		b.reportManyNetworks(w, shared)
+		b.reportManyNetworks(w, c)
 	}
 	slices.SortFunc(endpoints, func(x, y Endpoint) int {
 		return cmp.Or(x.Addr.Compare(y.Addr), strings.Compare(x.Task, y.Task))
@@ -41,46 +41,28 @@ func (b *builder) endpoints(w *wish, c Cluster) []Endpoint {
 
 // virtualIP returns a service's own address on a network shared with the
 // proxies, whatever its tasks do.
-func (b *builder) virtualIP(w *wish, shared []string) []Endpoint {
+func (b *builder) virtualIP(w *wish, c Cluster, shared []string) []Endpoint {
 	for _, id := range shared {
-		for _, v := range w.service.VirtualIPs {
-			if v.NetworkID != id || !v.Addr.IsValid() {
-				continue
-			}
-			b.reportManyNetworks(w, shared)
-			return []Endpoint{{Addr: netip.AddrPortFrom(v.Addr.Addr(), w.port)}}
+		if addr, ok := virtualIP(w.service, id); ok {
+			b.reportManyNetworks(w, c)
+			return []Endpoint{{Addr: netip.AddrPortFrom(addr, w.port)}}
 		}
 	}
-	b.reportLabel(w, problem.NoAddress, "backend_mode",
-		"the service has no virtual IP on a network of the proxies: attach it to one, without endpoint mode dnsrr, or remove the label")
+	message := b.unattachedMessage(w, c)
+	if message == "" {
+		message = "attach it to one, without endpoint mode dnsrr, or remove the label"
+	}
+	b.reportLabel(w, problem.NoAddress, "backend_mode", "the service has no virtual IP on a network of the proxies: "+message)
 	return []Endpoint{}
 }
 
-// reportManyNetworks tells a service whose network was picked for it.
-func (b *builder) reportManyNetworks(w *wish, shared []string) {
-	if len(shared) < 2 || w.network != "" {
-		return
-	}
-	names := make([]string, len(shared))
-	for i, id := range shared {
-		names[i] = b.snap.Network(id).Name
-	}
-	b.report(w.service, problem.ManyNetworks, "network", "", fmt.Sprintf(
-		"the service shares several networks with the proxies: %s; it is reached over the first, name the right one in the label", strings.Join(names, ", ")))
-}
-
-func noAddressMessage(w *wish) string {
-	const message = "its tasks run, but no proxy can reach them: publish the port in host mode (--publish mode=host,target=%d), or attach the service to a network of the proxies"
-	var host []uint16
-	for _, p := range w.service.Spec.Ports {
-		if p.Mode == snapshot.PublishHost && p.Protocol == "tcp" && p.Target != w.port {
-			host = append(host, p.Target)
+func virtualIP(s *snapshot.Service, network string) (netip.Addr, bool) {
+	for _, v := range s.VirtualIPs {
+		if v.NetworkID == network && v.Addr.IsValid() {
+			return v.Addr.Addr(), true
 		}
 	}
-	if len(host) == 0 {
-		return fmt.Sprintf(message, w.port)
-	}
-	return fmt.Sprintf(message+"; in host mode it publishes %s", w.port, joinPorts(host))
+	return netip.Addr{}, false
 }
 
 // usable returns the tasks that run and are meant to. Those on nodes that
@@ -102,26 +84,6 @@ func (b *builder) usable(service string) []*snapshot.Task {
 		return ready
 	}
 	return doubtful
-}
-
-// shared returns the IDs of the networks over which the cluster's proxies can
-// reach the service, the preferred one first: the one that a label names, else
-// in the order of their names, so that every reading gives the same answer.
-func (b *builder) shared(w *wish, c Cluster) []string {
-	var list []*snapshot.Network
-	for _, id := range w.service.Spec.Networks {
-		n := b.snap.Network(id)
-		if n == nil || n.Ingress || !slices.Contains(c.Networks, id) || (w.network != "" && id != w.network) {
-			continue
-		}
-		list = append(list, n)
-	}
-	slices.SortFunc(list, func(x, y *snapshot.Network) int { return strings.Compare(x.Name, y.Name) })
-	ids := make([]string, len(list))
-	for i, n := range list {
-		ids[i] = n.ID
-	}
-	return ids
 }
 
 // address returns where one task takes requests: on the network that a label

@@ -44,7 +44,7 @@ func BenchmarkThousandServicesOfTenTasks(b *testing.B) {
 			route.Build(snap, []route.Cluster{{}})
 		}
 	})
-	tables, _ := route.Build(snap, []route.Cluster{{}})
+	tables, _, _ := route.Build(snap, []route.Cluster{{}})
 	b.Run("render", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -101,7 +101,7 @@ type outcome struct {
 // translate takes a Swarm all the way.
 func translate(t testing.TB, swarm *fixture.Swarm, networks []string, config map[string]any) outcome {
 	t.Helper()
-	tables, problems := route.Build(swarm.Snapshot(), []route.Cluster{{Networks: networks}})
+	tables, _, problems := route.Build(swarm.Snapshot(), []route.Cluster{{Networks: networks}})
 	data, err := proto.Marshal(wire.TableMessage(&tables[0]))
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +14,8 @@ import (
 // clearLimit bounds the wait for one kind of thing, or for one node.
 const clearLimit = 60 * time.Second
 
-// Clear removes every service, config, secret, container and volume of the
-// Swarm and waits until they are gone. All nodes must run.
+// Clear removes every service, config, secret, overlay network, container and
+// volume of the Swarm and waits until they are gone. All nodes must run.
 func (s *Site) Clear(ctx context.Context) error {
 	var failed []error
 	for _, kind := range []string{"service", "config", "secret"} {
@@ -27,7 +28,26 @@ func (s *Site) Clear(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("clearing %s: %w", n.Name(), err))
 		}
 	}
+	if err := s.removeNetworks(ctx); err != nil {
+		failed = append(failed, fmt.Errorf("removing every overlay network: %w", err))
+	}
 	return errors.Join(failed...)
+}
+
+// removeNetworks leaves the routing mesh's own. Swarm lets go of a network once
+// the last task on it is gone.
+func (s *Site) removeNetworks(ctx context.Context) error {
+	return lab.Eventually(ctx, clearLimit, func(ctx context.Context) error {
+		out, err := s.Docker(ctx, "network", "ls", "--filter", "driver=overlay", "--format", "{{.Name}}")
+		names := slices.DeleteFunc(strings.Fields(out), func(name string) bool { return name == "ingress" })
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		if _, err = s.Docker(ctx, append([]string{"network", "rm"}, names...)...); err != nil {
+			return err
+		}
+		return errors.New("some were there: look again")
+	})
 }
 
 func (s *Site) removeAll(ctx context.Context, kind string) error {
