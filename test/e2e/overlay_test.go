@@ -14,8 +14,8 @@ import (
 // to the services and to the tables that the proxies serve.
 
 func TestProxiesFollowAppsOntoTheirOverlayNetworks(t *testing.T) {
-	createNetworks(t, "interlock", "front", "back")
 	installOverlay(t, twoProxies())
+	createNetworks(t, "front", "back")
 	waitForProxies(t, loadBalancers...)
 	checkExtensionIsOn(t, "interlock")
 
@@ -33,8 +33,8 @@ func TestProxiesFollowAppsOntoTheirOverlayNetworks(t *testing.T) {
 }
 
 func TestTheSameProxiesReachAppsInHostModeAndOverNetworks(t *testing.T) {
-	createNetworks(t, "front", "back")
 	install(t, twoProxies())
+	createNetworks(t, "front", "back")
 	waitForProxies(t, loadBalancers...)
 	createApp(t, "demo", "demo.local", "--network", "back")
 	createOverlayApp(t, "shop", "shop.local", "front")
@@ -53,9 +53,9 @@ func TestTheSameProxiesReachAppsInHostModeAndOverNetworks(t *testing.T) {
 }
 
 func TestAnAppOnAnExcludedNetworkIsAProblemThatNamesNetworkAndKey(t *testing.T) {
-	createNetworks(t, "front", "back")
 	install(t, strings.Replace(twoProxies(), "ProxyReplicas", `Networks = ["front"]
     ProxyReplicas`, 1))
+	createNetworks(t, "front", "back")
 	waitForProxies(t, loadBalancers...)
 	createOverlayApp(t, "shop", "shop.local", "back")
 	createOverlayApp(t, "demo", "demo.local", "front")
@@ -67,21 +67,26 @@ func TestAnAppOnAnExcludedNetworkIsAProblemThatNamesNetworkAndKey(t *testing.T) 
 func TestProxiesThatPublishThroughTheRoutingMeshServeTheTable(t *testing.T) {
 	ingress := strings.Replace(twoProxies(), `PublishMode = "host"`, `PublishMode = "ingress"`, 1)
 	t.Run("application only", func(t *testing.T) {
-		createNetworks(t, "interlock")
 		installOverlay(t, ingress)
-		createApp(t, "demo", "demo.local")
 		checkExtensionIsOn(t, "interlock")
-		waitForTableChange(t, func() { createApp(t, "shop", "shop.local") })
 		checkIngress(t)
+		empty := waitForSameTable(t)
+		createApp(t, "demo", "demo.local")
+		waitForTable(t, "the app's", func(version string) bool { return version != empty })
+		docker(t, "service", "rm", "demo")
+		waitForTable(t, "the empty", func(version string) bool { return version == empty })
 		checkProxyNetworks(t)
 	})
 	t.Run("Interlock only", func(t *testing.T) {
-		createNetworks(t, "front")
 		install(t, ingress)
+		createNetworks(t, "front")
+		empty := waitForSameTable(t)
 		createOverlayApp(t, "demo", "demo.local", "front")
-		waitForTableChange(t, func() { createOverlayApp(t, "shop", "shop.local", "front") })
-		checkIngress(t)
+		waitForTable(t, "the app's", func(version string) bool { return version != empty })
 		checkProxyNetworks(t, "front")
+		checkIngress(t)
+		docker(t, "service", "rm", "demo")
+		waitForTable(t, "the empty", func(version string) bool { return version == empty })
 	})
 }
 
@@ -89,7 +94,6 @@ func TestProxiesThatPublishThroughTheRoutingMeshServeTheTable(t *testing.T) {
 // test ends.
 func createNetworks(t *testing.T, names ...string) {
 	t.Helper()
-	newInstallation(t)
 	for _, name := range names {
 		docker(t, "network", "create", "--driver", "overlay", name)
 	}
@@ -99,6 +103,8 @@ func createNetworks(t *testing.T, names ...string) {
 // network interlock.
 func installOverlay(t *testing.T, config string) {
 	t.Helper()
+	newInstallation(t)
+	createNetworks(t, "interlock")
 	if err := site.SetLoadBalancersAside(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +158,12 @@ func networksOf(t *testing.T, service string) []string {
 
 func checkProxyNetworks(t *testing.T, want ...string) {
 	t.Helper()
-	if got := networksOf(t, "interlock-proxy"); !slices.Equal(got, want) {
-		t.Errorf("the proxies are attached to %v, want %v", got, want)
-	}
+	eventually(t, fmt.Sprintf("the proxies are attached to %v", want), func(context.Context) error {
+		if got := networksOf(t, "interlock-proxy"); !slices.Equal(got, want) {
+			return fmt.Errorf("they are to %v", got)
+		}
+		return nil
+	})
 }
 
 func checkExtensionIsOn(t *testing.T, network string) {
@@ -168,20 +177,21 @@ func checkExtensionIsOn(t *testing.T, network string) {
 	}
 }
 
-// waitForTableChange expects a change of the Swarm to reach all proxies, by what
-// their agents say.
-func waitForTableChange(t *testing.T, change func()) {
+// waitForTable waits until both proxies say that they serve such a table.
+func waitForTable(t *testing.T, which string, is func(version string) bool) {
 	t.Helper()
-	before := waitForSameTable(t)
-	change()
-	eventually(t, "all proxies serve a newer table", func(ctx context.Context) error {
+	eventually(t, "both proxies serve "+which+" table", func(ctx context.Context) error {
 		addresses := agents(t)
 		if len(addresses) != 2 {
 			return fmt.Errorf("there are %d proxies", len(addresses))
 		}
 		for _, address := range addresses {
-			if version, err := servedTable(ctx, address); err != nil || version == before {
-				return fmt.Errorf("%s serves %s: %w", address, version, err)
+			version, err := servedTable(ctx, address)
+			if err != nil {
+				return err
+			}
+			if !is(version) {
+				return fmt.Errorf("%s serves %s", address, version)
 			}
 		}
 		return nil
