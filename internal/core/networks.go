@@ -96,6 +96,27 @@ func reached(snap *snapshot.Snapshot, proxy *snapshot.Service, attachable []stri
 	return networks
 }
 
+// needs are the networks that the services of one cluster need, and all that its
+// proxies may be attached to; IDs.
+type needs struct {
+	networks, attachable []string
+}
+
+// attach adds to the wanted proxy services the networks that they should be
+// attached to, and returns after how long those will be others; 0 for not before
+// something changes.
+func (r *reconciler) attach(snap *snapshot.Snapshot, k plan.Keeper, wanted []plan.Wanted, needed []needs, now time.Time) (again time.Duration) {
+	for i, e := range r.settings.Extensions {
+		at := slices.IndexFunc(wanted, func(w plan.Wanted) bool { return w.Extension == e.Name && w.Role == plan.RoleProxy })
+		if r.attachments[e.Name] == nil {
+			r.attachments[e.Name] = new(attachments)
+		}
+		networks, wait := r.attachments[e.Name].wanted(snap, k.Find(snap, e.Name, plan.RoleProxy), needed[i], now)
+		wanted[at].Spec.Networks, again = networks, sooner(again, wait)
+	}
+	return again
+}
+
 // attachments remembers, for one proxy service, since when its services need
 // networks that it is not attached to, and since when it is attached to networks
 // that none of them needs; both by ID.
@@ -123,6 +144,7 @@ func (a *attachments) wanted(snap *snapshot.Snapshot, proxy *snapshot.Service, n
 		case slices.Contains(n.networks, id):
 			ids = append(ids, id)
 		case known && !slices.Contains(n.attachable, id):
+			// The configuration excludes it now, so it is left at once.
 		default:
 			idle[id] = since(a.idle, id, now)
 			if left := detachQuiet - now.Sub(idle[id]); left > 0 {
@@ -137,7 +159,7 @@ func (a *attachments) wanted(snap *snapshot.Snapshot, proxy *snapshot.Service, n
 	if left := attachWait(missing, proxy.Update, now); left > 0 {
 		return ids, sooner(again, left)
 	}
-	return slices.AppendSeq(ids, maps.Keys(missing)), again
+	return slices.Concat(ids, slices.Sorted(maps.Keys(missing))), again
 }
 
 func since(before map[string]time.Time, id string, now time.Time) time.Time {
@@ -154,10 +176,4 @@ func attachWait(missing map[string]time.Time, update snapshot.UpdateState, now t
 		return max(0, attachLimit-longest)
 	}
 	return max(0, attachQuiet-longest)
-}
-
-// needs are the networks that the services of one cluster need, and all that its
-// proxies may be attached to; IDs.
-type needs struct {
-	networks, attachable []string
 }

@@ -23,7 +23,8 @@ const retryAfter = 5 * time.Second
 
 // reconciler makes one reading of Swarm true: in the tables, in the services
 // that Interlock keeps and in what proxies are sent. Between passes it keeps
-// only what stops it from doing a thing twice before Swarm shows it.
+// only what stops it from doing a thing twice before Swarm shows it, and since
+// when networks have been needed or not.
 type reconciler struct {
 	settings  *settings.Settings
 	applier   Applier
@@ -174,21 +175,6 @@ func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, k plan
 func (r *reconciler) awaited(snap *snapshot.Snapshot, k plan.Keeper, extension string, role plan.Role, now time.Time) bool {
 	at, created := r.created[createdKey{extension, role}]
 	return created && k.Find(snap, extension, role) == nil && now.Sub(at) < createdVisible
-}
-
-// attach adds to the wanted proxy services the networks that they should be
-// attached to, and returns after how long those will be others; 0 for not before
-// something changes.
-func (r *reconciler) attach(snap *snapshot.Snapshot, k plan.Keeper, wanted []plan.Wanted, needed []needs, now time.Time) (again time.Duration) {
-	for i, e := range r.settings.Extensions {
-		at := slices.IndexFunc(wanted, func(w plan.Wanted) bool { return w.Extension == e.Name && w.Role == plan.RoleProxy })
-		if r.attachments[e.Name] == nil {
-			r.attachments[e.Name] = new(attachments)
-		}
-		networks, wait := r.attachments[e.Name].wanted(snap, k.Find(snap, e.Name, plan.RoleProxy), needed[i], now)
-		wanted[at].Spec.Networks, again = networks, sooner(again, wait)
-	}
-	return again
 }
 
 func spec(e settings.Extension, role plan.Role, here place, identity snapshot.Object) snapshot.ServiceSpec {
