@@ -29,6 +29,11 @@ func TestProxiesFollowAppsOntoTheirOverlayNetworks(t *testing.T) {
 	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
 	checkUpstream(t, "shop", "shop.local", "back")
 	checkProxyNetworks(t, "back", "front")
+
+	// The next core has another address on its network.
+	killCore(t)
+	createOverlayApp(t, "news", "news.local", "front")
+	waitForAnswer(t, "news.local", "news", loadBalancers...)
 	waitForProxies(t, loadBalancers...)
 }
 
