@@ -383,7 +383,9 @@ func TestACoreInAContainerThatSwarmDoesNotKnowGoesOnAfterAWhile(t *testing.T) {
 			t.Error("without another reading it never began to work")
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
 	})
 }
 
