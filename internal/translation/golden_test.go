@@ -1,13 +1,11 @@
 package translation
 
 import (
-	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"flag"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,29 +86,15 @@ func compare(t *testing.T, path string, comment []byte, inputs, want []txtar.Fil
 	}
 }
 
-// acceptedByNginx asks a real nginx, with the places that it reads and writes
-// moved below the test's own folder.
+// acceptedByNginx moves the places that nginx reads and writes below the
+// test's own folder.
 func acceptedByNginx(t *testing.T, conf []byte) {
 	t.Helper()
-	binary := fixture.Program(t, "nginx")
-	if os.Geteuid() != 0 {
-		t.Skip("nginx -t needs root for the user directive")
-	}
 	dir := t.TempDir()
-	for from, to := range map[string]string{
+	fixture.NginxAccepts(t, conf, dir, map[string]string{
 		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
 		"AUTHORITIES": authorities(t, dir),
-	} {
-		conf = bytes.ReplaceAll(conf, []byte(from), []byte(to))
-	}
-	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, conf, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), binary, "-t", "-c", path, "-g", "daemon off;").CombinedOutput()
-	if err != nil || bytes.Contains(out, []byte("[warn]")) {
-		t.Fatalf("nginx -t: %v\n%s", err, out)
-	}
+	})
 }
 
 func authorities(t *testing.T, dir string) string {

@@ -1,11 +1,9 @@
 package nginx
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -102,36 +100,11 @@ func compareGolden(t *testing.T, path string, got []byte) {
 	}
 }
 
-// acceptedByNginx asks a real nginx, with the places that it writes to moved
-// below the test's own folder.
+// acceptedByNginx moves the places that nginx writes to below the test's folder.
 func acceptedByNginx(t *testing.T, conf []byte) {
 	t.Helper()
-	binary := fixture.Program(t, "nginx")
-	needRoot(t)
 	dir := t.TempDir()
-	for from, to := range map[string]string{
+	fixture.NginxAccepts(t, conf, dir, map[string]string{
 		TempDir: dir, StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
-	} {
-		conf = bytes.ReplaceAll(conf, []byte(from), []byte(to))
-	}
-	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, conf, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), binary, "-t", "-c", path, "-g", "daemon off;").CombinedOutput()
-	if err != nil || bytes.Contains(out, []byte("[warn]")) {
-		t.Fatalf("nginx -t: %v\n%s", err, out)
-	}
-}
-
-// needRoot follows the rule of fixture.Program.
-func needRoot(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("nginx -t needs root for the user directive, and CI=true allows no skipped test")
-	default:
-		t.Skip("nginx -t needs root for the user directive")
-	}
+	})
 }

@@ -1,0 +1,254 @@
+package core_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/core"
+	"github.com/interlock-lb/interlock/internal/delivery"
+	. "github.com/interlock-lb/interlock/internal/fixture"
+	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// swarm stands in for Swarm at the core's seams: what is applied shows in the
+// next reading.
+type swarm struct {
+	mu         sync.Mutex
+	snap       snapshot.Snapshot
+	readings   chan *snapshot.Snapshot
+	refuse     error // what every change is answered with
+	unreadable error // what a reading on demand is answered with
+	updates    int
+	writes     int
+}
+
+func newSwarm(s *Swarm) *swarm {
+	return &swarm{snap: *s.Snapshot(), readings: make(chan *snapshot.Snapshot, 100)}
+}
+
+func (s *swarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case snap := <-s.readings:
+			publish(snap)
+		}
+	}
+}
+
+// Snapshot reads what there is, unless a test lets that fail.
+func (s *swarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unreadable != nil {
+		return nil, s.unreadable
+	}
+	return s.reading(), nil
+}
+
+// show publishes a reading of what there is.
+func (s *swarm) show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readings <- s.reading()
+}
+
+func (s *swarm) reading() *snapshot.Snapshot {
+	snap := snapshot.Snapshot{
+		Services: slices.Clone(s.snap.Services), Tasks: slices.Clone(s.snap.Tasks), Nodes: slices.Clone(s.snap.Nodes),
+		Networks: slices.Clone(s.snap.Networks), Secrets: slices.Clone(s.snap.Secrets), Configs: slices.Clone(s.snap.Configs),
+	}
+	snap.Sort()
+	return &snap
+}
+
+func (s *swarm) change(f func(*snapshot.Snapshot)) {
+	s.mu.Lock()
+	f(&s.snap)
+	s.mu.Unlock()
+	s.show()
+}
+
+func (s *swarm) write() error {
+	s.writes++
+	return s.refuse
+}
+
+func (s *swarm) CreateService(_ context.Context, spec snapshot.ServiceSpec) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return "", err
+	}
+	id := "svc-" + spec.Name
+	s.snap.Services = append(s.snap.Services, snapshot.Service{ID: id, Version: 1, Spec: spec})
+	return id, nil
+}
+
+func (s *swarm) UpdateService(_ context.Context, id string, version uint64, spec snapshot.ServiceSpec) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return err
+	}
+	service := s.service(id)
+	if service.Version != version {
+		return plan.ErrOutdated
+	}
+	s.updates++
+	service.Version++
+	service.Spec = spec
+	return nil
+}
+
+func (s *swarm) service(id string) *snapshot.Service {
+	i := slices.IndexFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
+	return &s.snap.Services[i]
+}
+
+func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(s.snap.Secrets, func(o snapshot.Object) bool { return o.Name == name }) {
+		return "", plan.ErrOutdated
+	}
+	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
+	return "secret-" + name, nil
+}
+
+// deliverer remembers what it was last told to deliver.
+type deliverer struct {
+	mu       sync.Mutex
+	proxies  map[string][]delivery.Proxy
+	bundles  map[string]*delivery.Bundle
+	statuses []delivery.Status
+	outdated chan struct{}
+}
+
+func newDeliverer() *deliverer {
+	return &deliverer{proxies: map[string][]delivery.Proxy{}, bundles: map[string]*delivery.Bundle{}, outdated: make(chan struct{})}
+}
+
+func (d *deliverer) Deliver(cluster string, proxies []delivery.Proxy, b *delivery.Bundle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.proxies[cluster], d.bundles[cluster] = proxies, b
+}
+
+func (d *deliverer) Statuses() ([]delivery.Status, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.statuses, d.outdated
+}
+
+func (d *deliverer) report(statuses ...delivery.Status) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.statuses = statuses
+	close(d.outdated)
+	d.outdated = make(chan struct{})
+}
+
+type issuer struct{}
+
+func (issuer) Issue(name pki.Name, _ time.Time, _ time.Duration) ([]byte, error) {
+	return []byte(name.String()), nil
+}
+func (issuer) Fingerprint() string         { return "0123456789abcdef" }
+func (issuer) Seal(words ...string) string { return strings.Join(words, "/") }
+
+func config() *settings.Settings {
+	return &settings.Settings{
+		ListenAddr: ":8080", PollInterval: 3 * time.Second,
+		Extensions: []settings.Extension{{
+			Name: "default", Image: "interlock-extension:1", ServiceName: "interlock-ext",
+			ProxyImage: "interlock-proxy:1", ProxyServiceName: "interlock-proxy", ProxyConfigPath: "/etc/nginx/nginx.conf", ProxyReplicas: 1,
+			PublishMode: snapshot.PublishHost, PublishedPort: 80, TargetPort: 80, PublishedSSLPort: 443, TargetSSLPort: 443,
+		}},
+	}
+}
+
+// cluster is a Swarm whose first service is the core itself.
+func cluster() *Swarm {
+	return NewSwarm(3).Service("interlock", nil).Task("interlock", 1, 1, HostPort(8080, 32768))
+}
+
+type running struct {
+	*core.Core
+	swarm     *swarm
+	deliverer *deliverer
+}
+
+// run starts a core over s in a bubble of its own time and calls f once it has
+// settled.
+func run(t *testing.T, s *Swarm, cfg *settings.Settings, f func(running)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := running{swarm: newSwarm(s), deliverer: newDeliverer()}
+		r.Core = core.New(core.Options{
+			Settings: cfg, Source: r.swarm, Applier: r.swarm, Deliverer: r.deliverer, Issuer: issuer{},
+			Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- r.Run(ctx) }()
+		r.settle()
+		f(r)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
+// settle shows Swarm's state until the core no longer changes it.
+func (r running) settle() {
+	for range 3 {
+		r.swarm.show()
+		r.wait(time.Second)
+	}
+}
+
+// wait lets d pass, and whatever follows from it happen.
+func (r running) wait(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (r running) spec(t *testing.T, name string) snapshot.ServiceSpec {
+	t.Helper()
+	r.swarm.mu.Lock()
+	defer r.swarm.mu.Unlock()
+	for _, s := range r.swarm.snap.Services {
+		if s.Spec.Name == name {
+			return s.Spec
+		}
+	}
+	t.Fatalf("there is no service %s; problems: %v", name, r.Problems())
+	return snapshot.ServiceSpec{}
+}
+
+func (r running) expectProblem(t *testing.T, kind problem.Kind, words string) {
+	t.Helper()
+	for _, p := range r.Problems() {
+		if p.Kind == kind && strings.Contains(p.String(), words) {
+			return
+		}
+	}
+	t.Errorf("no problem of kind %s that says %q; there are: %v", kind, words, r.Problems())
+}
