@@ -14,7 +14,7 @@ import (
 // clearLimit bounds the wait for one kind of thing, or for one node.
 const clearLimit = 60 * time.Second
 
-// Clear removes every service, config, secret, overlay network, container and
+// Clear removes every node label, service, config, secret, overlay network, container and
 // volume of the Swarm and waits until they are gone. All nodes must run.
 func (s *Site) Clear(ctx context.Context) error {
 	var failed []error
@@ -22,6 +22,9 @@ func (s *Site) Clear(ctx context.Context) error {
 		if err := s.removeAll(ctx, kind); err != nil {
 			failed = append(failed, fmt.Errorf("removing every %s: %w", kind, err))
 		}
+	}
+	if err := s.removeNodeLabels(ctx); err != nil {
+		failed = append(failed, fmt.Errorf("removing the labels of nodes: %w", err))
 	}
 	for _, n := range s.Lab.Nodes() {
 		if err := clearNode(ctx, n); err != nil {
@@ -48,6 +51,22 @@ func (s *Site) removeNetworks(ctx context.Context) error {
 		}
 		return errors.New("some were there: look again")
 	})
+}
+
+// removeNodeLabels puts the nodes back to what they were when they joined.
+func (s *Site) removeNodeLabels(ctx context.Context) error {
+	for _, n := range s.Lab.Nodes() {
+		labels, err := s.Docker(ctx, "node", "inspect", "-f", "{{range $name, $_ := .Spec.Labels}}{{$name}} {{end}}", n.Name())
+		if err != nil {
+			return err
+		}
+		for _, name := range strings.Fields(labels) {
+			if _, err := s.Docker(ctx, "node", "update", "--label-rm", name, n.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (s *Site) removeAll(ctx context.Context, kind string) error {
