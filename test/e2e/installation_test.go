@@ -206,7 +206,9 @@ func tail(text string, lines int) string {
 
 // explain logs what one would ask Docker for when a test has failed.
 func explain(t *testing.T) {
-	ctx := context.Background()
+	// Docker waits for the logs of a lost node without an end.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
 	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
 		ps, _ := site.Docker(ctx, "service", "ps", "--no-trunc", service)
 		said, _ := logs(ctx, service)
