@@ -16,7 +16,7 @@ import (
 
 // Every wait of these tests ends; patience is long because it says nothing
 // about how fast Interlock is, which bench/ measures.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // loadBalancers are the nodes that the walkthrough sets aside for proxies.
 var loadBalancers = walkthrough.LoadBalancers()
