@@ -4,24 +4,50 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
-	"testing"
 	"time"
 )
 
-// agents lists the addresses of the proxies' agents.
-func agents(t *testing.T) []string {
-	t.Helper()
-	var list []string
-	tasks := docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}} {{.ID}}", "interlock-proxy")
-	for line := range strings.Lines(tasks) {
-		node, task, _ := strings.Cut(strings.TrimSpace(line), " ")
-		list = append(list, net.JoinHostPort(cluster.Node(node).Address(), enginePort(t, task, "7480")))
+// agents lists the addresses of the proxies' agents. It is an error while one
+// of the tasks waits for its node or its port.
+func agents(ctx context.Context) ([]string, error) {
+	tasks, err := site.Docker(ctx, "service", "ps", "--quiet", "--filter", "desired-state=running", "interlock-proxy")
+	if err != nil {
+		return nil, err
 	}
-	return list
+	var list []string
+	for _, task := range strings.Fields(tasks) {
+		address, err := agentAddress(ctx, task)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, address)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("no proxy is meant to run")
+	}
+	return list, nil
+}
+
+func agentAddress(ctx context.Context, task string) (string, error) {
+	format := `{{.NodeID}} {{range .Status.PortStatus.Ports}}{{if eq .TargetPort 7480}}{{.PublishedPort}} {{end}}{{end}}`
+	out, err := site.Docker(ctx, "inspect", "--type", "task", "-f", format, task)
+	if err != nil {
+		return "", err
+	}
+	fields := strings.Fields(out)
+	if len(fields) < 2 {
+		return "", fmt.Errorf("proxy task %s has no agent port yet", task)
+	}
+	node, err := site.Docker(ctx, "node", "inspect", "-f", "{{.Description.Hostname}}", fields[0])
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(cluster.Node(strings.TrimSpace(node)).Address(), fields[1]), nil
 }
 
 // health asks an agent what its proxy serves, as anybody may.

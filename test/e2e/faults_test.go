@@ -156,7 +156,11 @@ func waitForSameTable(t *testing.T) (version string) {
 	t.Helper()
 	eventually(t, "all proxies serve one table", func(ctx context.Context) error {
 		version = ""
-		for _, address := range agents(t) {
+		addresses, err := agents(ctx)
+		if err != nil {
+			return err
+		}
+		for _, address := range addresses {
 			served, err := servedTable(ctx, address)
 			if err != nil {
 				return err

@@ -3,8 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -168,52 +166,6 @@ func waitForProxies(t *testing.T, nodes ...string) {
 		}
 		return nil
 	})
-}
-
-// logs returns what the tasks of a service have written, to whichever output.
-func logs(ctx context.Context, service string) (string, error) {
-	manager, err := site.Manager()
-	if err != nil {
-		return "", err
-	}
-	cmd := exec.CommandContext(ctx, "docker", "service", "logs", "--raw", service)
-	cmd.Env = append(os.Environ(), manager.DockerEnv()...)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
-}
-
-// waitForLog waits until a line of the core's log holds all of the words.
-func waitForLog(t *testing.T, words ...string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("the core's log says %q", words), func(ctx context.Context) error {
-		out, err := logs(ctx, "interlock")
-		if err != nil {
-			return err
-		}
-		for line := range strings.Lines(out) {
-			if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
-				return nil
-			}
-		}
-		return fmt.Errorf("no such line among the last:\n%s", tail(out, 8))
-	})
-}
-
-func tail(text string, lines int) string {
-	all := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
-}
-
-// explain logs what one would ask Docker for when a test has failed.
-func explain(t *testing.T) {
-	// Docker waits for the logs of a lost node without an end.
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
-		ps, _ := site.Docker(ctx, "service", "ps", "--no-trunc", service)
-		said, _ := logs(ctx, service)
-		t.Logf("%s\n%s\n%s", service, ps, tail(said, 40))
-	}
 }
 
 // removeEverything puts the Swarm back to what it was: every node on, no

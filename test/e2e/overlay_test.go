@@ -186,7 +186,10 @@ func checkExtensionIsOn(t *testing.T, network string) {
 func waitForTable(t *testing.T, which string, is func(version string) bool) {
 	t.Helper()
 	eventually(t, "both proxies serve "+which+" table", func(ctx context.Context) error {
-		addresses := agents(t)
+		addresses, err := agents(ctx)
+		if err != nil {
+			return err
+		}
 		if len(addresses) != 2 {
 			return fmt.Errorf("there are %d proxies", len(addresses))
 		}
