@@ -178,6 +178,7 @@ func waitForSameTable(t *testing.T) (version string) {
 // traffic is a client on a new connection for every request, to several nodes
 // in turn.
 type traffic struct {
+	began  time.Time
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -188,15 +189,34 @@ type traffic struct {
 
 func startTraffic(t *testing.T, host string, nodes ...string) *traffic {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	tr := &traffic{cancel: cancel}
-	t.Cleanup(cancel)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for _, node := range nodes {
-		url := "http://" + cluster.Node(node).Address() + "/ping"
+	urls := make([]string, len(nodes))
+	for i, node := range nodes {
+		urls[i] = "http://" + cluster.Node(node).Address() + "/ping"
+		waitForSteadyAnswers(t, client, urls[i], host)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	tr := &traffic{cancel: cancel, began: time.Now()}
+	t.Cleanup(cancel)
+	for _, url := range urls {
 		tr.done.Go(func() { tr.run(ctx, client, url, host) })
 	}
 	return tr
+}
+
+// waitForSteadyAnswers waits until a host is served for good: while nginx
+// reloads, workers with the table before it take connections for another 100 ms
+// beside those that know the host already.
+func waitForSteadyAnswers(t *testing.T, client *http.Client, url, host string) {
+	t.Helper()
+	eventually(t, url+" answers steadily for "+host, func(context.Context) error {
+		for began := time.Now(); time.Since(began) < time.Second; {
+			if err := request(client, url, host); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (tr *traffic) run(ctx context.Context, client *http.Client, url, host string) {
@@ -237,7 +257,7 @@ func (tr *traffic) count(err error) {
 	defer tr.mu.Unlock()
 	tr.sent++
 	if err != nil {
-		tr.losses = append(tr.losses, err.Error())
+		tr.losses = append(tr.losses, fmt.Sprintf("after %s: %s", time.Since(tr.began).Round(time.Millisecond), err))
 	}
 }
 
