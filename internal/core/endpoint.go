@@ -76,7 +76,7 @@ func endpoint(snap *snapshot.Snapshot, task *snapshot.Task, listen string) (stri
 	if err != nil {
 		return "", nil, unreachable(name, "ListenAddr %q in config.toml has no port number", listen)
 	}
-	if !publishes(service, port, snapshot.PublishHost) && publishedPort(task, nil, port) == 0 {
+	if _, inHostMode := task.HostPort(port, netip.Addr{}); !inHostMode && !publishes(service, port, snapshot.PublishHost) {
 		if network, addr, found := overlay(snap, service, task); found {
 			return netip.AddrPortFrom(addr, port).String(), []string{network}, nil
 		}
@@ -85,7 +85,7 @@ func endpoint(snap *snapshot.Snapshot, task *snapshot.Task, listen string) (stri
 	if node == nil || !node.Addr.IsValid() {
 		return "", nil, unreachable(name, "Swarm knows no address of the core's node, so extensions cannot be told where it is: set EndpointOverride = \"ADDRESS:PORT\" in config.toml")
 	}
-	if published := publishedPort(task, service, port); published != 0 {
+	if published := publishedPort(task, service, port, node.Addr); published != 0 {
 		return netip.AddrPortFrom(node.Addr, published).String(), nil, nil
 	}
 	if publishes(service, port, snapshot.PublishHost) || publishes(service, port, snapshot.PublishIngress) {
@@ -158,13 +158,12 @@ func listenPort(listen string) (uint16, error) {
 	return uint16(port), err
 }
 
-// publishedPort prefers the port on the task's own node; one of the routing
-// mesh is answered by every node, so by this one too.
-func publishedPort(task *snapshot.Task, service *snapshot.Service, target uint16) uint16 {
-	for _, p := range task.Ports {
-		if p.Target == target && p.Protocol == "tcp" && p.Published != 0 {
-			return p.Published
-		}
+// publishedPort prefers the port on the task's own node, which is dialled at
+// the given address; one of the routing mesh is answered by every node, so by
+// this one too.
+func publishedPort(task *snapshot.Task, service *snapshot.Service, target uint16, node netip.Addr) uint16 {
+	if published, ok := task.HostPort(target, node); ok {
+		return published
 	}
 	if service == nil {
 		return 0

@@ -284,7 +284,7 @@ func proxies(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []del
 			continue
 		}
 		// One that is told to stop still serves: it gets bundles to its end.
-		if port := publishedPort(t, nil, AgentPort); port != 0 {
+		if port, ok := t.HostPort(AgentPort, node.Addr); ok {
 			list = append(list, delivery.Proxy{Task: t.ID, Node: node.Hostname, Addr: netip.AddrPortFrom(node.Addr, port)})
 		}
 	}

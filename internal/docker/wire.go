@@ -110,7 +110,8 @@ func (w *wireTask) task(r *reading) snapshot.Task {
 		t.ContainerID = w.Status.ContainerStatus.ContainerID
 	}
 	for _, p := range w.Status.PortStatus.Ports {
-		// The engine names a port once for IPv4 and once for IPv6.
+		// The engine names a port once for IPv4 and once for IPv6, mostly with
+		// one number for both.
 		if port := portFromSwarm(p); !slices.Contains(t.Ports, port) {
 			t.Ports = append(t.Ports, port)
 		}

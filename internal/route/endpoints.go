@@ -104,12 +104,8 @@ func (b *builder) published(t *snapshot.Task, target uint16) (netip.AddrPort, bo
 	if n == nil || !n.Addr.IsValid() {
 		return netip.AddrPort{}, false
 	}
-	for _, p := range t.Ports {
-		if p.Mode == snapshot.PublishHost && p.Protocol == "tcp" && p.Target == target && p.Published != 0 {
-			return netip.AddrPortFrom(n.Addr, p.Published), true
-		}
-	}
-	return netip.AddrPort{}, false
+	port, ok := t.HostPort(target, n.Addr)
+	return netip.AddrPortFrom(n.Addr, port), ok
 }
 
 func attached(t *snapshot.Task, networks []string) (netip.Addr, bool) {

@@ -153,10 +153,30 @@ type Task struct {
 	// ContainerID is empty until the container exists.
 	ContainerID string
 	// Ports are the task's host-mode ports with the numbers that the engine
-	// picked; present once the task runs.
+	// picked; present once the task runs. Those of one target stay in the
+	// engine's order, IPv4 first: see [Task.HostPort].
 	Ports []Port
 	// Attachments are the task's addresses on overlay networks.
 	Attachments []Attachment
+}
+
+// HostPort returns where the task's node publishes a TCP port of the task for
+// whoever dials the node at an address of this family.
+//
+// An engine publishes a port once for IPv4 and once for IPv6, names the two in
+// this order without saying which is which, and up to Engine 26 may pick
+// different numbers for them where it picks the numbers at all.
+func (t *Task) HostPort(target uint16, node netip.Addr) (published uint16, ok bool) {
+	for _, p := range t.Ports {
+		if p.Mode != PublishHost || p.Protocol != "tcp" || p.Target != target || p.Published == 0 {
+			continue
+		}
+		published, ok = p.Published, true
+		if !node.Is6() || node.Is4In6() {
+			break
+		}
+	}
+	return published, ok
 }
 
 // TaskState is a step in a task's life. Later states have greater numbers.

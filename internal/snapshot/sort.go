@@ -19,7 +19,7 @@ func (s *Snapshot) Sort() {
 		sortService(&s.Services[i])
 	}
 	for i := range s.Tasks {
-		slices.SortFunc(s.Tasks[i].Ports, comparePorts)
+		slices.SortStableFunc(s.Tasks[i].Ports, compareTargets)
 		slices.SortFunc(s.Tasks[i].Attachments, func(a, b Attachment) int {
 			return strings.Compare(a.NetworkID, b.NetworkID)
 		})
@@ -33,6 +33,15 @@ func sortService(s *Service) {
 	slices.Sort(s.Spec.Networks)
 	slices.SortFunc(s.Spec.Secrets, compareFileRefs)
 	slices.SortFunc(s.Spec.Configs, compareFileRefs)
+}
+
+// compareTargets leaves ports of one target as they stand.
+func compareTargets(a, b Port) int {
+	return cmp.Or(
+		cmp.Compare(a.Target, b.Target),
+		strings.Compare(a.Protocol, b.Protocol),
+		strings.Compare(string(a.Mode), string(b.Mode)),
+	)
 }
 
 func comparePorts(a, b Port) int {
