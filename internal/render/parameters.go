@@ -7,6 +7,9 @@ type Parameters struct {
 	// ConfigPath is where the main configuration file stands in the proxy's
 	// container.
 	ConfigPath string
+	// Agentless: the proxy is a stock image without Interlock's agent. Nothing
+	// asks it which bundle it serves, and it has no files and users but its own.
+	Agentless bool
 	// Config holds the keys of [Extensions.NAME.Config] as the reference spells
 	// them; only those that were given. Values are strings, bools, int64 or
 	// float64 (numbers travel as float64) and []any of strings.

@@ -26,7 +26,7 @@ func ParametersMessage(p render.Parameters) (*interlockv1.ProxyParameters, error
 		config.Fields[key] = value
 	}
 	return &interlockv1.ProxyParameters{
-		Port: uint32(p.Port), SslPort: uint32(p.SSLPort), ConfigPath: p.ConfigPath, Config: config,
+		Port: uint32(p.Port), SslPort: uint32(p.SSLPort), ConfigPath: p.ConfigPath, Config: config, Agentless: p.Agentless,
 	}, nil
 }
 
@@ -38,6 +38,7 @@ func Parameters(message *interlockv1.ProxyParameters) (render.Parameters, error)
 		return p, fmt.Errorf("ports %d and %d: a port is at most %d", port, sslPort, math.MaxUint16)
 	}
 	p.Port, p.SSLPort, p.ConfigPath = uint16(port), uint16(sslPort), message.GetConfigPath()
+	p.Agentless = message.GetAgentless()
 	if p.ConfigPath != "" && (!path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath) {
 		return p, fmt.Errorf("configuration path %q: it must be absolute and without detours", p.ConfigPath)
 	}

@@ -187,7 +187,7 @@ func TestABundleThatBreaksAPromiseIsRefused(t *testing.T) {
 }
 
 func TestParametersArriveAsTheyWereSentWithNumbersAsFloats(t *testing.T) {
-	sent := render.Parameters{Port: 80, SSLPort: 443, ConfigPath: "/etc/nginx/nginx.conf", Config: map[string]any{
+	sent := render.Parameters{Port: 80, SSLPort: 443, ConfigPath: "/etc/nginx/nginx.conf", Agentless: true, Config: map[string]any{
 		"User": "nginx", "WorkerProcesses": int64(1), "Ratio": 0.5, "IPHash": true, "HTTPOptions": []any{"a on;", "b off;"}, "TCPOptions": []any{},
 	}}
 	message, err := wire.ParametersMessage(sent)

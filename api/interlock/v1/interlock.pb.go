@@ -195,7 +195,11 @@ type ProxyParameters struct {
 	SslPort    uint32                 `protobuf:"varint,2,opt,name=ssl_port,json=sslPort,proto3" json:"ssl_port,omitempty"`         // TLS, inside the proxy's container
 	ConfigPath string                 `protobuf:"bytes,3,opt,name=config_path,json=configPath,proto3" json:"config_path,omitempty"` // where the main configuration file stands
 	// [Extensions.NAME.Config]: keys as the reference spells them.
-	Config        *structpb.Struct `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	Config *structpb.Struct `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	// The proxy is a stock image without Interlock's agent: the bundle reaches it
+	// as Docker configs, one for each file. No status socket, no file and no user
+	// may be named that only Interlock's own image has.
+	Agentless     bool `protobuf:"varint,7,opt,name=agentless,proto3" json:"agentless,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -256,6 +260,13 @@ func (x *ProxyParameters) GetConfig() *structpb.Struct {
 		return x.Config
 	}
 	return nil
+}
+
+func (x *ProxyParameters) GetAgentless() bool {
+	if x != nil {
+		return x.Agentless
+	}
+	return false
 }
 
 type Table struct {
@@ -1525,13 +1536,14 @@ const file_interlock_proto_rawDesc = "" +
 	"\x05table\x18\x03 \x01(\v2\x13.interlock.v1.TableR\x05table\x12=\n" +
 	"\n" +
 	"parameters\x18\x04 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
-	"parameters\"\x92\x01\n" +
+	"parameters\"\xb0\x01\n" +
 	"\x0fProxyParameters\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x19\n" +
 	"\bssl_port\x18\x02 \x01(\rR\asslPort\x12\x1f\n" +
 	"\vconfig_path\x18\x03 \x01(\tR\n" +
 	"configPath\x12/\n" +
-	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\"\xb0\x01\n" +
+	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\x12\x1c\n" +
+	"\tagentless\x18\a \x01(\bR\tagentless\"\xb0\x01\n" +
 	"\x05Table\x12/\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x124\n" +
 	"\tupstreams\x18\x03 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12:\n" +

@@ -22,7 +22,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 const testServerInfo = "interlock/0.1.0 (abcdef0) linux/amd64"
 
 // Each golden file has a table (table.json), the keys of the operator
-// (config.json) and what must come out of them (nginx.conf).
+// (config.json), a file agentless where the proxy is a stock image, and what must
+// come out of them (nginx.conf).
 func TestTablesBecomeTheseFilesAndNginxAcceptsThem(t *testing.T) {
 	goldens, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(goldens) == 0 {
@@ -65,6 +66,8 @@ func readGolden(t *testing.T, path string) (*route.Table, render.Parameters) {
 			err = json.Unmarshal(f.Data, &table)
 		case "config.json":
 			err = json.Unmarshal(f.Data, &p.Config)
+		case "agentless":
+			p.Agentless = true
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", f.Name, err)

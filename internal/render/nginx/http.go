@@ -13,8 +13,12 @@ func (f *file) main() {
 	o, out := &f.options, &f.out
 	out.buf.WriteString("# Written by Interlock for its current routing table; changes made here are lost.\n")
 	out.taken = directiveNames(operatorDirectives(o.GlobalOptions))
-	out.setting("user", f.user()...)
-	out.setting("pid", quoted(o.PidPath))
+	if f.says("User") {
+		out.setting("user", f.user()...)
+	}
+	if f.says("PidPath") {
+		out.setting("pid", quoted(o.PidPath))
+	}
 	if o.WorkerProcesses == 0 {
 		out.setting("worker_processes", keyword("auto"))
 	} else {
@@ -26,7 +30,8 @@ func (f *file) main() {
 	// of workers in memory for every reload.
 	out.setting("worker_shutdown_timeout", duration(o.ReadTimeout))
 	out.directive("error_log", quoted(o.ErrorLogPath), keyword("warn"))
-	// The agent listens on standard error for why a reload failed.
+	// The agent listens on standard error for why a reload failed; without one
+	// the container's log has it, wherever ErrorLogPath leads.
 	out.directive("error_log", keyword("stderr"), keyword("emerg"))
 	out.raw(o.GlobalOptions)
 	if !out.taken["events"] {
@@ -35,6 +40,13 @@ func (f *file) main() {
 		})
 	}
 	out.taken = nil
+}
+
+// says reports whether the file says what the key is for: stock images differ in
+// the users and folders that they have, and each was built with its own.
+func (f *file) says(key string) bool {
+	_, given := f.given[key]
+	return given || !f.agentless
 }
 
 func (f *file) user() []argument {
@@ -102,6 +114,16 @@ func (f *file) clients() {
 	out.setting("client_header_buffer_size", size(o.ClientHeaderBufferSize))
 	out.setting("large_client_header_buffers", number(o.LargeClientHeaderBuffers.Number), size(o.LargeClientHeaderBuffers.Size))
 	out.setting("underscores_in_headers", toggle(o.UnderscoresInHeaders))
+	f.temporaryFiles()
+}
+
+// temporaryFiles says where nginx keeps what does not fit into memory. A stock
+// image has folders of its own for it.
+func (f *file) temporaryFiles() {
+	if f.agentless {
+		return
+	}
+	out := &f.out
 	// nginx makes all of these when it starts, used or not.
 	out.setting("client_body_temp_path", quoted(f.tempDir+"/body"))
 	out.setting("proxy_temp_path", quoted(f.tempDir+"/proxy"))

@@ -55,7 +55,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, e
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	f := file{options: o, plan: plan, port: p.Port, serverInfo: r.ServerInfo}
+	f := file{options: o, plan: plan, port: p.Port, serverInfo: r.ServerInfo, given: p.Config, agentless: p.Agentless}
 	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
 	f.tempDir = withDefault(r.TempDir, TempDir)
 	f.out.buf.Grow(plan.textSize())
@@ -75,6 +75,8 @@ type file struct {
 	plan         *plan
 	port         uint16
 	serverInfo   string
+	given        map[string]any // the keys of the operator, for whether they are there
+	agentless    bool
 	statusSocket string
 	tempDir      string
 	trusts       bool // the operator names authorities for the certificates of tasks
@@ -99,7 +101,9 @@ func (f *file) write() (token string) {
 		}
 		sum := sha256.Sum256(f.out.buf.Bytes())
 		token = hex.EncodeToString(sum[:16])
-		f.statusServer(token)
+		if !f.agentless {
+			f.statusServer(token)
+		}
 	})
 	return token
 }
