@@ -95,6 +95,21 @@ func TestNoListIsAnEmptyList(t *testing.T) {
 	}
 }
 
+func TestWhatARollbackNeedsIsRead(t *testing.T) {
+	c := serve(t, answers{
+		"services": `[{"ID":"app","Spec":{"Name":"app"},"PreviousSpec":{"Name":"app","TaskTemplate":{"ContainerSpec":{"Image":"app:1",
+			"DNSConfig":{"Nameservers":["resolver"]},
+			"Configs":[{"ConfigID":"b","ConfigName":"page","File":{"Name":"/page"}},{"ConfigID":"cred","Runtime":{}},{"ConfigID":"a","ConfigName":"conf","File":{"Name":"/x"}}]}}}}]`,
+	}.of("1.41"), new(strings.Builder))
+	s, err := c.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, s.Services[0].PreviousConfigs); diff != "" {
+		t.Errorf("the configs of the specification before (-want +got):\n%s", diff)
+	}
+}
+
 func TestOddAddressesHurtNobodyElse(t *testing.T) {
 	log := new(strings.Builder)
 	c := serve(t, answers{

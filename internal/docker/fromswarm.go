@@ -39,6 +39,8 @@ func fromSwarm(raw swarm.ServiceSpec) snapshot.ServiceSpec {
 	if u := raw.UpdateConfig; u != nil {
 		spec.UpdateDelay = durationFromSwarm(u.Delay)
 		spec.UpdateOrder = string(u.Order)
+		spec.UpdateFailureAction = string(u.FailureAction)
+		spec.UpdateMonitor = durationFromSwarm(u.Monitor)
 	}
 	return spec.Normalized()
 }

@@ -73,6 +73,7 @@ func unmodelled(raw swarm.ServiceSpec) swarm.ServiceSpec {
 	}
 	if raw.UpdateConfig != nil {
 		raw.UpdateConfig.Delay, raw.UpdateConfig.Order = 0, ""
+		raw.UpdateConfig.Monitor, raw.UpdateConfig.FailureAction = 0, ""
 	}
 	for _, made := range []struct {
 		empty bool
@@ -162,13 +163,14 @@ func anySpec(random *rand.Rand) swarm.ServiceSpec {
 
 // special are the values of fields that the grammar of a specification limits.
 var special = map[string][]string{
-	"Env":         {"A=1", "A=2", "B=x=y", "C=", "NOVALUE", "D=4"},
-	"Protocol":    {"", "tcp", "udp"},
-	"PublishMode": {"", "ingress", "host"},
-	"Order":       {"", "stop-first", "start-first"},
-	"UID":         {"0", "101"},
-	"GID":         {"0", "101"},
-	"Image":       {"app:1", "acme/app:2"},
+	"Env":           {"A=1", "A=2", "B=x=y", "C=", "NOVALUE", "D=4"},
+	"Protocol":      {"", "tcp", "udp"},
+	"PublishMode":   {"", "ingress", "host"},
+	"Order":         {"", "stop-first", "start-first"},
+	"FailureAction": {"", "pause", "continue", "rollback"},
+	"UID":           {"0", "101"},
+	"GID":           {"0", "101"},
+	"Image":         {"app:1", "acme/app:2"},
 }
 
 func fill(random *rand.Rand, v reflect.Value, name string) {

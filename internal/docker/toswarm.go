@@ -119,19 +119,25 @@ func applyNetworks(raw *swarm.ServiceSpec, have, want snapshot.ServiceSpec) {
 }
 
 func applyUpdate(raw *swarm.ServiceSpec, have, want snapshot.ServiceSpec) {
-	if reflect.DeepEqual(have.UpdateDelay, want.UpdateDelay) && have.UpdateOrder == want.UpdateOrder {
+	if reflect.DeepEqual(have.UpdateDelay, want.UpdateDelay) && have.UpdateOrder == want.UpdateOrder &&
+		have.UpdateFailureAction == want.UpdateFailureAction && reflect.DeepEqual(have.UpdateMonitor, want.UpdateMonitor) {
 		return
 	}
 	if raw.UpdateConfig == nil {
 		// Swarm's default where there is none; a zero would mean all at once.
 		raw.UpdateConfig = &swarm.UpdateConfig{Parallelism: 1}
 	}
-	var delay time.Duration
-	if want.UpdateDelay != nil {
-		delay = *want.UpdateDelay
+	u := raw.UpdateConfig
+	u.Delay, u.Monitor = orZero(want.UpdateDelay), orZero(want.UpdateMonitor)
+	set(&u.Order, swarm.UpdateOrder(want.UpdateOrder), have.UpdateOrder, want.UpdateOrder)
+	set(&u.FailureAction, swarm.FailureAction(want.UpdateFailureAction), have.UpdateFailureAction, want.UpdateFailureAction)
+}
+
+func orZero(d *time.Duration) time.Duration {
+	if d == nil {
+		return 0
 	}
-	raw.UpdateConfig.Delay = delay
-	set(&raw.UpdateConfig.Order, swarm.UpdateOrder(want.UpdateOrder), have.UpdateOrder, want.UpdateOrder)
+	return *d
 }
 
 func modeToSwarm(replicas *uint64) swarm.ServiceMode {

@@ -19,8 +19,9 @@ import (
 type wireService struct {
 	ID string
 	swarm.Meta
-	Spec     wireServiceSpec
-	Endpoint struct {
+	Spec         wireServiceSpec
+	PreviousSpec *wireServiceSpec
+	Endpoint     struct {
 		Ports      []swarm.PortConfig
 		VirtualIPs []struct{ NetworkID, Addr string }
 	}
@@ -34,6 +35,9 @@ func (w *wireService) service(r *reading) snapshot.Service {
 		CreatedAt: w.CreatedAt,
 		Spec:      fromSwarm(w.Spec.plain()),
 		Update:    snapshot.UpdateState(w.UpdateStatus.State),
+	}
+	if w.PreviousSpec != nil {
+		s.PreviousConfigs = configsOf(w.PreviousSpec)
 	}
 	for _, p := range w.Endpoint.Ports {
 		if port := portFromSwarm(p); port.Mode == snapshot.PublishIngress {
@@ -74,6 +78,16 @@ func (w *wireServiceSpec) plain() swarm.ServiceSpec {
 		spec.TaskTemplate.ContainerSpec = &c.ContainerSpec
 	}
 	return spec
+}
+
+// configsOf returns the IDs of the configs that a service has as files, sorted.
+func configsOf(w *wireServiceSpec) []string {
+	var ids []string
+	for _, file := range fromSwarm(w.plain()).Configs {
+		ids = append(ids, file.ID)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 type ignored struct{}

@@ -20,6 +20,8 @@ func merge(current, last, wanted snapshot.ServiceSpec) snapshot.ServiceSpec {
 	m.StopGracePeriod = pick(current.StopGracePeriod, last.StopGracePeriod, wanted.StopGracePeriod)
 	m.UpdateDelay = pick(current.UpdateDelay, last.UpdateDelay, wanted.UpdateDelay)
 	m.UpdateOrder = pick(current.UpdateOrder, last.UpdateOrder, wanted.UpdateOrder)
+	m.UpdateFailureAction = pick(current.UpdateFailureAction, last.UpdateFailureAction, wanted.UpdateFailureAction)
+	m.UpdateMonitor = pick(current.UpdateMonitor, last.UpdateMonitor, wanted.UpdateMonitor)
 	m.ReadOnly = pick(current.ReadOnly, last.ReadOnly, wanted.ReadOnly)
 
 	m.Labels = mergeMap(current.Labels, last.Labels, wanted.Labels)

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Normalized returns s in the form in which Swarm gives a specification back:
@@ -20,8 +21,13 @@ func (s ServiceSpec) Normalized() ServiceSpec {
 	if s.UpdateOrder == "stop-first" {
 		s.UpdateOrder = ""
 	}
-	if s.UpdateDelay != nil && *s.UpdateDelay == 0 {
-		s.UpdateDelay = nil
+	if s.UpdateFailureAction == "pause" {
+		s.UpdateFailureAction = ""
+	}
+	for _, d := range []**time.Duration{&s.UpdateDelay, &s.UpdateMonitor} {
+		if *d != nil && **d == 0 {
+			*d = nil
+		}
 	}
 	for _, list := range []*[]string{&s.Args, &s.Constraints, &s.Preferences, &s.Networks, &s.CapabilityDrop} {
 		if len(*list) == 0 {

@@ -19,7 +19,7 @@ func TestDefaultsAreSpelledOneWay(t *testing.T) {
 		Secrets:     []snapshot.FileRef{{Name: "key", UID: "0", GID: "0"}},
 		Configs:     []snapshot.FileRef{},
 		UpdateOrder: "stop-first",
-		UpdateDelay: &none,
+		UpdateDelay: &none, UpdateMonitor: &none, UpdateFailureAction: "pause",
 	}
 	implied := snapshot.ServiceSpec{
 		Ports:   []snapshot.Port{{Target: 80}},

@@ -37,6 +37,9 @@ type Service struct {
 	Ports      []Port
 	VirtualIPs []VirtualIP
 	Update     UpdateState
+	// PreviousConfigs are the IDs of the configs that the service had before its
+	// last update, sorted: what a rollback brings back.
+	PreviousConfigs []string
 }
 
 // ServiceSpec is the part of a service's specification that Interlock reads or
@@ -70,6 +73,12 @@ type ServiceSpec struct {
 	UpdateDelay *time.Duration `json:"updateDelay,omitempty"`
 	// UpdateOrder is "stop-first", "start-first" or empty for Docker's default.
 	UpdateOrder string `json:"updateOrder,omitempty"`
+	// UpdateFailureAction is "continue", "rollback" or empty for Docker's
+	// default, which is to pause.
+	UpdateFailureAction string `json:"updateFailureAction,omitempty"`
+	// UpdateMonitor is how long after its start a task that fails counts as the
+	// update's failure; nil where Docker's default of five seconds holds.
+	UpdateMonitor *time.Duration `json:"updateMonitor,omitempty"`
 	// ReadOnly mounts the container's root file system read-only.
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// CapabilityDrop lists capabilities taken from the container, such as "ALL".
