@@ -53,6 +53,9 @@ func (p *process) nginxProxyCommand() *cobra.Command {
 }
 
 func (p *process) runNginx(ctx context.Context, o proxyOptions) error {
+	if p.env[core.EnvAgent] == core.NoAgent {
+		return agentnginx.Become("nginx", o.config)
+	}
 	log := p.logger()
 	children := agent.NewChildren()
 	proxy, err := agentnginx.New(agentnginx.Options{

@@ -39,6 +39,10 @@ type Applier interface {
 	// UpdateService applies to the service at version only.
 	UpdateService(ctx context.Context, id string, version uint64, spec snapshot.ServiceSpec) error
 	CreateSecret(ctx context.Context, name string, labels map[string]string, data []byte) (id string, err error)
+	CreateConfig(ctx context.Context, name string, labels map[string]string, data []byte) (id string, err error)
+	ReadConfig(ctx context.Context, nameOrID string) ([]byte, error)
+	// RemoveConfig succeeds if the config has gone already.
+	RemoveConfig(ctx context.Context, id string) error
 }
 
 // Deliverer brings bundles to proxies.
@@ -97,7 +101,7 @@ func New(opts Options) *Core {
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
-		attachments: make(map[string]*attachments),
+		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout),
 	}
 	return c
 }

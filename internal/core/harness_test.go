@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"slices"
@@ -31,10 +32,11 @@ type swarm struct {
 	unreadable error // what a reading on demand is answered with
 	updates    int
 	writes     int
+	contents   map[string][]byte // of configs, by ID
 }
 
 func newSwarm(s *Swarm) *swarm {
-	return &swarm{snap: *s.Snapshot(), readings: make(chan *snapshot.Snapshot, 100)}
+	return &swarm{snap: *s.Snapshot(), readings: make(chan *snapshot.Snapshot, 100), contents: make(map[string][]byte)}
 }
 
 func (s *swarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
@@ -109,6 +111,10 @@ func (s *swarm) UpdateService(_ context.Context, id string, version uint64, spec
 	}
 	s.updates++
 	service.Version++
+	service.PreviousConfigs = nil
+	for _, c := range service.Spec.Configs {
+		service.PreviousConfigs = append(service.PreviousConfigs, c.ID)
+	}
 	service.Spec = spec
 	return nil
 }
@@ -129,6 +135,47 @@ func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]s
 	}
 	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
 	return "secret-" + name, nil
+}
+
+func (s *swarm) CreateConfig(_ context.Context, name string, labels map[string]string, data []byte) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(s.snap.Configs, func(o snapshot.Object) bool { return o.Name == name }) {
+		return "", plan.ErrOutdated
+	}
+	id := "config-" + name
+	s.snap.Configs = append(s.snap.Configs, snapshot.Object{ID: id, Name: name, CreatedAt: time.Now(), Labels: maps.Clone(labels)})
+	s.contents[id] = data
+	return id, nil
+}
+
+func (s *swarm) ReadConfig(_ context.Context, id string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, found := s.contents[id]
+	if !found {
+		return nil, plan.ErrOutdated
+	}
+	return data, nil
+}
+
+func (s *swarm) RemoveConfig(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return err
+	}
+	for _, service := range s.snap.Services {
+		if slices.ContainsFunc(service.Spec.Configs, func(f snapshot.FileRef) bool { return f.ID == id }) {
+			return fs.ErrExist
+		}
+	}
+	s.snap.Configs = slices.DeleteFunc(s.snap.Configs, func(o snapshot.Object) bool { return o.ID == id })
+	delete(s.contents, id)
+	return nil
 }
 
 // deliverer remembers what it was last told to deliver.
@@ -194,24 +241,39 @@ type running struct {
 	deliverer *deliverer
 }
 
+// life is what one core does over a Swarm.
+type life struct {
+	settings *settings.Settings
+	f        func(running)
+}
+
 // run starts a core over s in a bubble of its own time and calls f once it has
 // settled.
 func run(t *testing.T, s *Swarm, cfg *settings.Settings, f func(running)) {
 	t.Helper()
+	runLives(t, s, life{cfg, f})
+}
+
+// runLives is run for cores that follow one another.
+func runLives(t *testing.T, s *Swarm, lives ...life) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := running{swarm: newSwarm(s), deliverer: newDeliverer()}
-		r.Core = core.New(core.Options{
-			Settings: cfg, Source: r.swarm, Applier: r.swarm, Deliverer: r.deliverer, Issuer: issuer{},
-			Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- r.Run(ctx) }()
-		r.settle()
-		f(r)
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run returned %v", err)
+		over := newSwarm(s)
+		for _, l := range lives {
+			r := running{swarm: over, deliverer: newDeliverer()}
+			r.Core = core.New(core.Options{
+				Settings: l.settings, Source: r.swarm, Applier: r.swarm, Deliverer: r.deliverer, Issuer: issuer{},
+				Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- r.Run(ctx) }()
+			r.settle()
+			l.f(r)
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Run returned %v", err)
+			}
 		}
 	})
 }

@@ -42,14 +42,32 @@ type reconciler struct {
 	attempted map[string]string
 	// attachments are those of the proxy services, by the extension's name.
 	attachments map[string]*attachments
+	// rollouts are those of the proxy services without an agent, by the
+	// extension's name.
+	rollouts map[string]*rollout
 }
 
 // kept remembers what came of keeping the services by one reading, which must
-// not be acted on again but to retry what failed, or to do what is due later.
+// not be acted on again but to retry what failed, to do what is due later, or
+// because proxies without an agent are to get another bundle.
 type kept struct {
 	snap     *snapshot.Snapshot
+	offers   string
 	problems []problem.Problem
 	againAt  time.Time // zero: not before the next reading
+}
+
+// again asks to be acted on after a wait; 0 is none.
+func (k *kept) again(now time.Time, wait time.Duration) {
+	if at := now.Add(wait); wait > 0 && (k.againAt.IsZero() || at.Before(k.againAt)) {
+		k.againAt = at
+	}
+}
+
+// fail takes note of what Swarm refused, to try it again.
+func (k *kept) fail(service string, err error, now time.Time) {
+	k.problems = append(k.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
+	k.again(now, retryAfter)
 }
 
 // createdKey is a service that was created. For a while a reading that began
@@ -106,8 +124,9 @@ func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place,
 // keepServices brings the extension and proxy services to what is configured.
 func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, needed []needs, now time.Time) ([]problem.Problem, time.Duration) {
 	due := !r.kept.againAt.IsZero() && !now.Before(r.kept.againAt)
-	if r.kept.snap != snap || due {
+	if offers := r.offers(); r.kept.snap != snap || r.kept.offers != offers || due {
 		r.kept = r.actOn(ctx, snap, k, here, needed, now)
+		r.kept.offers = offers
 	}
 	if r.kept.againAt.IsZero() {
 		return r.kept.problems, 0
@@ -117,23 +136,15 @@ func (r *reconciler) keepServices(ctx context.Context, snap *snapshot.Snapshot, 
 
 func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, needed []needs, now time.Time) kept {
 	result := kept{snap: snap}
-	again := func(wait time.Duration) {
-		if at := now.Add(wait); wait > 0 && (result.againAt.IsZero() || at.Before(result.againAt)) {
-			result.againAt = at
-		}
-	}
 	if here.starting {
-		again(r.started.Add(ownTaskVisible).Sub(now))
-	}
-	fail := func(service string, err error) {
-		result.problems = append(result.problems, problem.Problem{Kind: problem.SwarmRefused, Service: service, Message: err.Error()})
-		again(retryAfter)
+		result.again(now, r.started.Add(ownTaskVisible).Sub(now))
 	}
 	if here.problem != nil {
 		result.problems = append(result.problems, *here.problem)
 	}
-	wanted := r.wanted(ctx, snap, k, here, now, fail)
-	again(r.attach(snap, k, wanted, needed, now))
+	wanted := r.wanted(ctx, snap, k, here, now, &result)
+	result.again(now, r.attach(snap, k, wanted, needed, now))
+	r.rollOut(ctx, snap, k, wanted, now, &result)
 	actions, problems := k.Services(snap, wanted)
 	result.problems = append(result.problems, problems...)
 	for _, a := range actions {
@@ -142,22 +153,29 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.
 			continue
 		}
 		if err := r.apply(ctx, a, now); err != nil {
-			fail(actionName(a), err)
+			result.fail(actionName(a), err, now)
 		}
+	}
+	if here.leads {
+		r.tidy(ctx, snap, k, now, &result)
 	}
 	return result
 }
 
 // wanted lists what is configured. What cannot be made now is held.
-func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time, fail func(string, error)) []plan.Wanted {
+func (r *reconciler) wanted(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time, out *kept) []plan.Wanted {
 	var wanted []plan.Wanted
 	for _, e := range r.settings.Extensions {
 		for _, role := range []plan.Role{plan.RoleExtension, plan.RoleProxy} {
 			w := plan.Wanted{Extension: e.Name, Role: role, Hold: true}
-			if here.leads && !r.awaited(snap, k, e.Name, role, now) {
+			switch {
+			case !here.leads || r.awaited(snap, k, e.Name, role, now):
+			case role == plan.RoleProxy && !e.Hitless():
+				w.Hold, w.Spec = false, agentlessSpec(e)
+			default:
 				identity, found, err := r.identity(ctx, snap, k, e, role, now)
 				if err != nil {
-					fail("", err)
+					out.fail("", err, now)
 				}
 				// A service whose identity has just been issued waits for the
 				// reading that shows it; an extension for the core's endpoint.
@@ -211,6 +229,9 @@ func (r *reconciler) rolledBack(snap *snapshot.Snapshot, a plan.Action) *problem
 	if s == nil || !s.Update.RolledBack() || r.attempted[a.ServiceID] != a.Spec.Labels[plan.LabelApplied] {
 		return nil
 	}
+	if p := r.takenBack(s); p != nil {
+		return p
+	}
 	return &problem.Problem{Kind: problem.RolledBack, Service: s.Spec.Name, Message: fmt.Sprintf(
 		"its last update (%s) was rolled back and is not tried again until config.toml changes: docker service ps --no-trunc %s says why its tasks failed",
 		strings.Join(a.Changed, ", "), s.Spec.Name)}
@@ -253,6 +274,11 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 			problems = append(problems, silent(e, here))
 		case !answer.current:
 			again = sooner(again, answerLimit-waited)
+		}
+		if !e.Hitless() {
+			// Agents that are still there go on with what they have.
+			r.deliverer.Deliver(e.ServiceCluster, nil, nil)
+			continue
 		}
 		bundle := bundleOf(answer)
 		if bundle != nil {

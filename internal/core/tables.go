@@ -68,7 +68,7 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 	c := t.cluster(cluster)
 	fresh := c.ours(generation, tableVersion) && generation >= c.answer.generation
 	if fresh {
-		c.answer = answer{bundle: &b, generation: generation, tableVersion: tableVersion}
+		c.answer = answer{bundle: &b, version: b.Version(), generation: generation, tableVersion: tableVersion}
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -120,6 +120,7 @@ func (c *clusterTable) remember() {
 // answer is what a cluster's extension made of the tables.
 type answer struct {
 	bundle       *render.Bundle // nil if there is none
+	version      string         // the bundle's
 	generation   uint64         // of the table that it was rendered from
 	tableVersion string
 	asked        time.Time // when the newest table was published

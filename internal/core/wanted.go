@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/plan"
@@ -26,6 +27,10 @@ const (
 	EnvCore = "INTERLOCK_CORE"
 	// EnvConfigPath tells an agent where the proxy's configuration stands.
 	EnvConfigPath = "INTERLOCK_CONFIG_PATH"
+	// EnvAgent set to NoAgent makes our own proxy image one without an agent:
+	// the configuration comes with the container, and none is taken from elsewhere.
+	EnvAgent = "INTERLOCK_AGENT"
+	NoAgent  = "none"
 )
 
 // extensionSpec is the extension service that the configuration asks for.
@@ -46,23 +51,57 @@ func extensionSpec(e settings.Extension, here place, identity snapshot.Object) s
 
 // proxySpec is the proxy service that the configuration asks for.
 func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
+	spec := anyProxySpec(e)
+	spec.Ports = append(spec.Ports, snapshot.Port{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost})
+	spec.Mounts = []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}}
+	spec.Secrets = []snapshot.FileRef{identityRef(identity)}
+	return spec
+}
+
+// What holds for the updates of proxies without an agent, which each new bundle
+// causes, unless the operator says otherwise.
+const (
+	// agentlessDelay is long enough for a proxy that does not take its
+	// configuration to be dead before the next one is replaced: Swarm counts a
+	// task as running as soon as its process has started.
+	agentlessDelay = 5 * time.Second
+	// agentlessMonitor leaves a slow machine the time for that too.
+	agentlessMonitor = 10 * time.Second
+)
+
+// agentlessSpec is the proxy service of a stock image, whose configs are added to
+// it. One that its proxies cannot run with is taken back by Swarm.
+func agentlessSpec(e settings.Extension) snapshot.ServiceSpec {
+	spec := anyProxySpec(e)
+	spec.Env[EnvAgent] = NoAgent
+	delay, monitor := agentlessDelay, agentlessMonitor
+	if spec.UpdateDelay == nil {
+		spec.UpdateDelay = &delay
+	}
+	spec.UpdateMonitor, spec.UpdateFailureAction = &monitor, "rollback"
+	if e.PublishMode == snapshot.PublishIngress {
+		// In host mode the ports of the two would collide.
+		spec.UpdateOrder = "start-first"
+	}
+	return spec
+}
+
+// anyProxySpec is what proxies with an agent and without one have in common.
+func anyProxySpec(e settings.Extension) snapshot.ServiceSpec {
 	replicas := e.ProxyReplicas
 	return snapshot.ServiceSpec{
 		Name: serviceName(e.ProxyServiceName, e, plan.RoleProxy), Image: e.ProxyImage, Args: e.ProxyArgs,
 		Labels: e.ProxyLabels, ContainerLabels: e.ProxyContainerLabels,
 		Constraints: e.ProxyConstraints, Preferences: e.ProxyPlacementPreferences,
-		Replicas: &replicas,
-		Env:      map[string]string{EnvConfigPath: e.ProxyConfigPath},
-		Ports:    proxyPorts(e),
-		Mounts:   []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}},
-		Secrets:  []snapshot.FileRef{identityRef(identity)},
-
+		Replicas:   &replicas,
+		Env:        map[string]string{EnvConfigPath: e.ProxyConfigPath},
+		Ports:      trafficPorts(e),
 		StopSignal: e.ProxyStopSignal, StopGracePeriod: e.ProxyStopGracePeriod, UpdateDelay: e.ProxyUpdateDelay,
 	}
 }
 
-func proxyPorts(e settings.Extension) []snapshot.Port {
-	ports := []snapshot.Port{{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost}}
+func trafficPorts(e settings.Extension) []snapshot.Port {
+	var ports []snapshot.Port
 	for _, p := range [][2]uint16{{e.TargetPort, e.PublishedPort}, {e.TargetSSLPort, e.PublishedSSLPort}} {
 		if target, published := p[0], p[1]; target != 0 && published != 0 {
 			ports = append(ports, snapshot.Port{Protocol: "tcp", Target: target, Published: published, Mode: e.PublishMode})
@@ -109,7 +148,7 @@ func identityRef(o snapshot.Object) snapshot.FileRef {
 }
 
 func parameters(e settings.Extension) render.Parameters {
-	return render.Parameters{Port: e.TargetPort, SSLPort: e.TargetSSLPort, ConfigPath: e.ProxyConfigPath, Config: e.Config}
+	return render.Parameters{Port: e.TargetPort, SSLPort: e.TargetSSLPort, ConfigPath: e.ProxyConfigPath, Agentless: !e.Hitless(), Config: e.Config}
 }
 
 func fingerprint(p render.Parameters) string {

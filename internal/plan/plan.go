@@ -154,16 +154,21 @@ func (k Keeper) one(snap *snapshot.Snapshot, w Wanted) (Action, bool, *problem.P
 // contested is a problem when another core's service, which still exists,
 // keeps a service that config.toml gives to us too.
 func (k Keeper) contested(snap *snapshot.Snapshot, current *snapshot.Service) *problem.Problem {
-	owner := current.Spec.Labels[LabelOwner]
-	if owner == k.Owner || owner == "" {
-		return nil
-	}
-	other := snap.Service(owner)
+	other := k.otherOwner(snap, current.Spec.Labels[LabelOwner])
 	if other == nil {
 		return nil
 	}
 	return &problem.Problem{Kind: problem.NameTaken, Service: current.Spec.Name, Message: fmt.Sprintf(
 		"it is kept by the core of service %s; two cores must not name the same extension: remove one of them, or rename its extension and services", other.Spec.Name)}
+}
+
+// otherOwner returns the service of another core that an owner's label names,
+// nil if there is none any more.
+func (k Keeper) otherOwner(snap *snapshot.Snapshot, owner string) *snapshot.Service {
+	if owner == k.Owner || owner == "" {
+		return nil
+	}
+	return snap.Service(owner)
 }
 
 func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {

@@ -29,6 +29,7 @@ const (
 	RolledBack     Kind = "rolled-back"      // Swarm took a change of ours back
 	TaskFailing    Kind = "task-failing"     // a service that Interlock keeps cannot start its tasks
 	BundleRefused  Kind = "bundle-refused"   // a proxy did not accept a bundle
+	BundleTooLarge Kind = "bundle-too-large" // no Docker config can hold a bundle
 	RenderFailed   Kind = "render-failed"    // an extension could not render a table
 	Unreachable    Kind = "unreachable"      // a proxy or extension does not answer
 	SwarmRefused   Kind = "swarm-refused"    // Swarm did not accept a change

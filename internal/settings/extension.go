@@ -199,8 +199,8 @@ func (d *draft) dropUnused(r *reader) {
 			r.notice(d.path+".Config."+k.name, "has no effect: it is for %s, and this extension's Image and Args make it one for %s.", k.proxies, used)
 		}
 	}
-	if d.HitlessServiceUpdate != nil && !*d.HitlessServiceUpdate {
-		r.notice(d.path+".HitlessServiceUpdate", "has no effect: proxies always take new configuration without a new container.")
+	if d.HitlessServiceUpdate == nil && !d.Hitless() {
+		r.notice(d.path+".ProxyImage", "does not say interlock, so it is taken for a stock image: new configuration reaches it as a Docker config, with a rolling update of the proxy service; if it holds Interlock's agent, set HitlessServiceUpdate = true.")
 	}
 	if d.PublishedPort == 0 && d.PublishedSSLPort == 0 {
 		r.notice(d.path, "publishes no port: without PublishedPort and PublishedSSLPort its proxies are reached over Docker networks only.")

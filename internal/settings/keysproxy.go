@@ -24,8 +24,8 @@ func (p proxies) String() string {
 // optionKeys are the keys of [Extensions.NAME.Config]. The defaults are the
 // renderers' to apply; what stands here tells of them.
 var optionKeys = []key[options]{
-	option("User", nginx, user, "`nginx`", "The user that nginx's workers run as."),
-	option("PidPath", both, filePath, "`/var/run/proxy.pid`", "The file with the number of the proxy's main process."),
+	option("User", nginx, user, "`nginx`", "The user that nginx's workers run as. Without hitless updates an absent key leaves it to the image."),
+	option("PidPath", both, filePath, "`/var/run/proxy.pid`", "The file with the number of the proxy's main process. Without hitless updates an absent key leaves it to the image."),
 	option("WorkerProcesses", nginx, workers, "`1`", "How many workers nginx runs; `auto` is one for each processor."),
 	option("RLimitNoFile", nginx, files, "`65535`", "How many files a worker may have open."),
 	option("MaxConnections", both, connections, "`1024`", "How many connections a worker may have at once, those to the apps included."),
