@@ -11,6 +11,7 @@ import (
 
 	"github.com/interlock-lb/interlock/internal/core"
 	. "github.com/interlock-lb/interlock/internal/fixture"
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/settings"
@@ -356,10 +357,55 @@ func TestTheOperatorsUpdateSettingsSurviveNewBundles(t *testing.T) {
 	})
 }
 
+// pile adds configs of earlier bundles.
+func (r running) pile(count int) {
+	k := plan.Keeper{Owner: "svc-interlock", Seal: issuer{}.Seal}
+	r.swarm.change(func(s *snapshot.Snapshot) {
+		for i := range count {
+			name := fmt.Sprint("old-", i)
+			s.Configs = append(s.Configs, snapshot.Object{ID: name, Name: name, Labels: k.ConfigLabels(name, "default", confPath)})
+		}
+	})
+	r.settle()
+}
+
+func TestNoConfigIsRemovedDuringAnUpdate(t *testing.T) {
+	run(t, cluster(), stock(), func(r running) {
+		r.offered("one")
+		r.updateIs(snapshot.UpdateUpdating)
+		r.pile(5)
+		if n := len(r.swarm.snap.Configs); n != 6 {
+			t.Errorf("%d of 6 configs are left", n)
+		}
+		r.updateIs(snapshot.UpdateCompleted)
+		if n := len(r.swarm.snap.Configs); n != 3 {
+			t.Errorf("%d configs are left, want 3", n)
+		}
+	})
+}
+
+func TestAServiceAndItsConfigThatWereRemovedAreMadeAnew(t *testing.T) {
+	run(t, cluster(), stock(), func(r running) {
+		r.offered("one")
+		r.wait(time.Minute) // past the time in which what was created may not show yet
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			s.Configs = nil
+			s.Services = slices.DeleteFunc(s.Services, func(v snapshot.Service) bool { return v.Spec.Name == "interlock-proxy" })
+		})
+		r.settle()
+		r.expectServed(t, "one")
+		if n := len(r.swarm.snap.Configs); n != 1 {
+			t.Errorf("there are %d configs, want the one that the service has", n)
+		}
+	})
+}
+
 func TestASecondCoreRollsNothingOut(t *testing.T) {
 	second := NewSwarm(3).Service("interlock", nil).
-		Task("interlock", 0, 2, HostPort(8080, 32768)).Task("interlock", 1, 1, HostPort(8080, 32768))
+		Task("interlock", 0, 2, HostPort(8080, 32768)).Task("interlock", 1, 1, HostPort(8080, 32768)).
+		Service("interlock-proxy", map[string]string{plan.LabelExtension: "default", plan.LabelRole: "proxy", plan.LabelSeal: "interlock-proxy/default/proxy"})
 	run(t, second, stock(), func(r running) {
+		r.pile(5)
 		r.offer("one")
 		r.wait(10 * time.Second)
 		if r.swarm.writes != 0 {
