@@ -28,15 +28,16 @@ const (
 // rooms says where every package under internal/ belongs. A new package gets its
 // line here, and its description in docs/architecture.md.
 var rooms = map[string]layer{
-	"label":          pure,
-	"plan":           pure,
-	"problem":        pure,
-	"render":         pure,
-	"render/haproxy": pure,
-	"render/nginx":   pure,
-	"route":          pure,
-	"snapshot":       pure,
-	"wire":           pure,
+	"label":                 pure,
+	"plan":                  pure,
+	"problem":               pure,
+	"render":                pure,
+	"render/haproxy":        pure,
+	"render/nginx":          pure,
+	"render/nginx/template": pure,
+	"route":                 pure,
+	"snapshot":              pure,
+	"wire":                  pure,
 
 	"agent":         adapter,
 	"agent/haproxy": adapter,

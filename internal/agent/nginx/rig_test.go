@@ -114,6 +114,11 @@ func (r *rig) bundle(apps ...*httptest.Server) render.Bundle { return r.bundleOn
 
 func (r *rig) bundleOn(port uint16, apps ...*httptest.Server) render.Bundle {
 	r.t.Helper()
+	return r.render(port, tableFor(apps...), nil)
+}
+
+// tableFor has one host, demo.local, at the given apps.
+func tableFor(apps ...*httptest.Server) *route.Table {
 	table := &route.Table{
 		Hosts: []route.VirtualHost{{
 			Name:   "demo.local",
@@ -125,7 +130,7 @@ func (r *rig) bundleOn(port uint16, apps ...*httptest.Server) render.Bundle {
 		addr := netip.MustParseAddrPort(app.Listener.Addr().String())
 		table.Upstreams[0].Endpoints = append(table.Upstreams[0].Endpoints, route.Endpoint{Addr: addr})
 	}
-	return r.render(port, table, nil)
+	return table
 }
 
 // render makes the bundle for a table, with options beside those of the rig.

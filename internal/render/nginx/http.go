@@ -83,17 +83,23 @@ func (f *file) http() {
 }
 
 // serverNamesHash sizes the hash so that the longest name fits and nginx finds
-// a good table quickly. A name takes a pointer, a length and itself.
+// a good table quickly.
 func (f *file) serverNamesHash() {
 	longest := 0
 	for _, h := range f.plan.hosts {
 		longest = max(longest, len(h.name))
 	}
-	const pointer = 8
-	entry := pointer + (longest+2+pointer-1)/pointer*pointer
-	bucket := max(powerOfTwo(3*entry+pointer), 128, f.options.ServerNamesHashBucketSize)
+	bucket := f.options.hashBucketSize(longest)
 	f.out.setting("server_names_hash_bucket_size", number(bucket))
 	f.out.setting("server_names_hash_max_size", number(max(512, powerOfTwo(4*len(f.plan.hosts)))))
+}
+
+// hashBucketSize has room for three names of the greatest length. A name takes
+// a pointer, a length and itself.
+func (o *Options) hashBucketSize(longest int) int {
+	const pointer = 8
+	entry := pointer + (longest+2+pointer-1)/pointer*pointer
+	return max(powerOfTwo(3*entry+pointer), 128, o.ServerNamesHashBucketSize)
 }
 
 func powerOfTwo(atLeast int) int {
@@ -114,22 +120,20 @@ func (f *file) clients() {
 	out.setting("client_header_buffer_size", size(o.ClientHeaderBufferSize))
 	out.setting("large_client_header_buffers", number(o.LargeClientHeaderBuffers.Number), size(o.LargeClientHeaderBuffers.Size))
 	out.setting("underscores_in_headers", toggle(o.UnderscoresInHeaders))
-	f.temporaryFiles()
+	// A stock image has folders of its own.
+	if !f.agentless {
+		out.tempPaths(f.tempDir)
+	}
 }
 
-// temporaryFiles says where nginx keeps what does not fit into memory. A stock
-// image has folders of its own for it.
-func (f *file) temporaryFiles() {
-	if f.agentless {
-		return
-	}
-	out := &f.out
-	// nginx makes all of these when it starts, used or not.
-	out.setting("client_body_temp_path", quoted(f.tempDir+"/body"))
-	out.setting("proxy_temp_path", quoted(f.tempDir+"/proxy"))
-	out.setting("fastcgi_temp_path", quoted(f.tempDir+"/fastcgi"))
-	out.setting("uwsgi_temp_path", quoted(f.tempDir+"/uwsgi"))
-	out.setting("scgi_temp_path", quoted(f.tempDir+"/scgi"))
+// tempPaths says where nginx keeps what does not fit into memory. It makes all
+// of these folders when it starts, used or not.
+func (w *writer) tempPaths(dir string) {
+	w.setting("client_body_temp_path", quoted(dir+"/body"))
+	w.setting("proxy_temp_path", quoted(dir+"/proxy"))
+	w.setting("fastcgi_temp_path", quoted(dir+"/fastcgi"))
+	w.setting("uwsgi_temp_path", quoted(dir+"/uwsgi"))
+	w.setting("scgi_temp_path", quoted(dir+"/scgi"))
 }
 
 func (f *file) logs() {

@@ -1,0 +1,127 @@
+package nginx
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// unknownToken stands in a file for its token until all else is written.
+const unknownToken = "interlock-bundle-token"
+
+// Foreign is a configuration file that this package did not write.
+type Foreign struct {
+	Text string
+	// StatusSocket and TempDir are as in Renderer.
+	StatusSocket string
+	TempDir      string
+}
+
+// StatusServer is the server block with which nginx answers a bundle's token.
+// Where a file does not hold it, Complete adds it.
+func (f *Foreign) StatusServer() string {
+	w := file{statusSocket: withDefault(f.StatusSocket, StatusSocket)}
+	w.statusServer(unknownToken)
+	return inOneLine(&w.out)
+}
+
+// Complete adds what the agent needs of every file, and returns the file and
+// its token: the server that answers the token, emergencies on standard error,
+// and, unless the file names others, folders that nginx may write to, an end of
+// old workers and Debian's module for stream. All is added to lines that are
+// there, or behind the last, so that nginx counts lines as the file does.
+func (f *Foreign) Complete(o *Options) (text []byte, token string, err error) {
+	outline, err := outlineOf(f.Text)
+	if err != nil {
+		return nil, "", err
+	}
+	var b strings.Builder
+	if outline.has["stream"] && !strings.Contains(f.Text, "load_module") && !strings.Contains(f.Text, "modules-enabled") {
+		b.WriteString(streamModule)
+	}
+	end, inside := outline.httpEnd, f.insideHTTP(&outline)
+	if end < 0 {
+		end, inside = len(f.Text), "\nhttp { "+inside+"}"
+	}
+	b.WriteString(f.Text[:end])
+	b.WriteString(inside)
+	b.WriteString(f.Text[end:])
+	b.WriteString("\n")
+	b.WriteString(aroundHTTP(&outline, o))
+	sum := sha256.Sum256([]byte(b.String()))
+	token = hex.EncodeToString(sum[:16])
+	return []byte(strings.ReplaceAll(b.String(), unknownToken, token)), token, nil
+}
+
+// streamModule loads the module where it is a file of its own, as in Debian.
+// Elsewhere nginx finds nothing by this pattern, which is no error.
+const streamModule = "include /usr/share/nginx/modules-available/mod-stream*.conf; "
+
+func (f *Foreign) insideHTTP(o *outline) string {
+	w := writer{taken: o.inHTTP}
+	w.tempPaths(withDefault(f.TempDir, TempDir))
+	text := inOneLine(&w)
+	if !strings.Contains(f.Text, unknownToken) {
+		text += f.StatusServer()
+	}
+	return text
+}
+
+func aroundHTTP(o *outline, options *Options) string {
+	w := writer{taken: o.has}
+	w.setting("worker_shutdown_timeout", duration(options.ReadTimeout))
+	w.directive("error_log", keyword("stderr"), keyword("emerg"))
+	return w.buf.String()
+}
+
+func inOneLine(w *writer) string {
+	return strings.Join(strings.Fields(w.buf.String()), " ") + " "
+}
+
+// outline says what is at the top of a file and of its http block.
+type outline struct {
+	httpEnd     int // where the brace is that closes http; -1: there is no http
+	has, inHTTP map[string]bool
+}
+
+// outlineOf reads a file by nginx's rules for words and blocks.
+func outlineOf(text string) (outline, error) {
+	found := outline{httpEnd: -1, has: make(map[string]bool), inHTTP: make(map[string]bool)}
+	r := operatorReader{text: text}
+	var words []string
+	var depth int
+	var inHTTP bool
+	for r.skipBlank() {
+		c := text[r.at]
+		if strings.IndexByte(";{}", c) < 0 {
+			words = append(words, r.word())
+			continue
+		}
+		if len(words) > 0 && depth == 0 {
+			found.has[words[0]] = true
+			inHTTP = words[0] == "http" && c == '{'
+		} else if len(words) > 0 && depth == 1 && inHTTP {
+			found.inHTTP[words[0]] = true
+		}
+		words = nil
+		switch c {
+		case '{':
+			depth++
+		case '}':
+			depth--
+			if depth == 0 && inHTTP {
+				found.httpEnd = r.at
+			}
+		}
+		if depth < 0 {
+			return outline{}, fmt.Errorf("line %d closes a block that none has opened", 1+strings.Count(text[:r.at], "\n"))
+		}
+		r.at++
+	}
+	if depth > 0 || len(words) > 0 {
+		return outline{}, errors.New("a block or a directive is not closed at the end")
+	}
+	return found, nil
+}

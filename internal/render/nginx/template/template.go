@@ -1,0 +1,81 @@
+// Package template renders a routing table with a template of the operator's,
+// in place of the built-in nginx.conf. The template gets the data that templates
+// for Docker's Interlock were written for.
+//
+// It is pure: the template's text is given to it. It bounds what a template may
+// do, and leaves to nginx whether what comes out is a configuration.
+package template
+
+import (
+	"fmt"
+	"path"
+	texttemplate "text/template"
+
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/render/nginx"
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+// Renderer makes bundles for nginx from a template.
+type Renderer struct {
+	builtin nginx.Renderer
+	parsed  *texttemplate.Template
+	fault   error // why there is no template
+}
+
+// New takes a template's text. One that cannot be parsed fails every rendering,
+// so that the core hears of it. The name stands in what is said of the template;
+// of builtin it has the paths and the version.
+func New(builtin nginx.Renderer, name, text string) *Renderer {
+	r := &Renderer{builtin: builtin}
+	r.parsed, r.fault = texttemplate.New(name).Funcs(declared).Parse(text)
+	if r.fault == nil {
+		bound(r.parsed)
+	}
+	return r
+}
+
+// Render makes the bundle for a table: one file at p.ConfigPath. Its error says
+// where the template has failed.
+func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, error) {
+	if r.fault != nil {
+		return render.Bundle{}, fmt.Errorf("the custom template cannot be read: %w", r.fault)
+	}
+	if !path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath {
+		return render.Bundle{}, fmt.Errorf("ProxyConfigPath %.80q is not an absolute path", p.ConfigPath)
+	}
+	options, err := nginx.ParseOptions(p.Config)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	data, err := dataOf(t, &options)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	data.Port, data.SSLPort, data.Version = int(p.Port), int(p.SSLPort), r.builtin.ServerInfo
+	foreign := nginx.Foreign{StatusSocket: r.builtin.StatusSocket, TempDir: r.builtin.TempDir}
+	if foreign.Text, err = r.execute(data, foreign.StatusServer()); err != nil {
+		return render.Bundle{}, fmt.Errorf("the custom template failed: %w", err)
+	}
+	text, token, err := foreign.Complete(&options)
+	if err != nil {
+		return render.Bundle{}, fmt.Errorf("what the custom template renders is no configuration of nginx: %w", err)
+	}
+	return render.Bundle{
+		Files: []render.File{{Path: p.ConfigPath, Mode: 0o644, Data: text}},
+		Token: token,
+	}, nil
+}
+
+func (r *Renderer) execute(data *Data, statusServer string) (string, error) {
+	out := &output{limit: leastSteps + stepsForEach*data.items}
+	clone, err := r.parsed.Clone()
+	if err != nil {
+		return "", err
+	}
+	clone.Funcs(functions(statusServer, out))
+	if err := clone.Execute(out, data); err != nil {
+		return "", plain(err)
+	}
+	return out.text.String(), nil
+}
