@@ -2,7 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,18 +18,48 @@ import (
 	"github.com/interlock-lb/interlock/internal/extension"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
+	"github.com/interlock-lb/interlock/internal/render/nginx/template"
 	"github.com/interlock-lb/interlock/internal/rpc"
 )
 
-// renderers by the kind of proxy that they render for.
-func renderers() map[string]extension.Renderer {
-	return map[string]extension.Renderer{
-		"nginx": &nginx.Renderer{ServerInfo: serverInfo()},
+// renderers make the renderer for each kind of proxy, from the file with a custom
+// template, which may be missing.
+var renderers = map[string]func(templateFile string, log *slog.Logger) (extension.Renderer, error){
+	"nginx": nginxRenderer,
+}
+
+func nginxRenderer(templateFile string, log *slog.Logger) (extension.Renderer, error) {
+	builtin := nginx.Renderer{ServerInfo: serverInfo()}
+	text, err := readTemplate(templateFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &builtin, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the custom template: %w", err)
 	}
+	log.Info("rendering with a custom template", "file", templateFile, "bytes", len(text))
+	return template.New(builtin, templateFile, text), nil
+}
+
+// maxTemplate is the greatest size of a template in bytes; Docker's own limit
+// for a config lies below it.
+const maxTemplate = 1 << 20
+
+func readTemplate(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxTemplate+1))
+	if err == nil && len(text) > maxTemplate {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxTemplate)
+	}
+	return string(text), err
 }
 
 func (p *process) extensionCommand() *cobra.Command {
-	var endpoint, identity string
+	var endpoint, identity, templateFile string
 	cmd := &cobra.Command{
 		Use:   "extension [KIND]",
 		Short: "Render the routes of a service cluster for one kind of proxy (nginx if none is named)",
@@ -31,16 +67,21 @@ func (p *process) extensionCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&endpoint, "core", p.env[core.EnvCore], "`HOST:PORT` of the core (default: $"+core.EnvCore+")")
 	cmd.Flags().StringVar(&identity, "identity", core.IdentityFile, "PEM `FILE` with the extension's identity")
+	cmd.Flags().StringVar(&templateFile, "template", core.TemplateFile, "`FILE` with a custom template, used if it is there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		kind := "nginx"
 		if len(args) == 1 {
 			kind = args[0]
 		}
-		renderer, known := renderers()[kind]
+		makeRenderer, known := renderers[kind]
 		if !known {
 			return fmt.Errorf("there is no extension for %q; there are: %s", kind, strings.Join(kinds(), ", "))
 		}
 		return running(func(ctx context.Context, _ []string) error {
+			renderer, err := makeRenderer(templateFile, p.logger())
+			if err != nil {
+				return err
+			}
 			return p.runExtension(ctx, kind, renderer, endpoint, identity)
 		})(cmd, args)
 	}
@@ -48,12 +89,7 @@ func (p *process) extensionCommand() *cobra.Command {
 }
 
 func kinds() []string {
-	var list []string
-	for kind := range renderers() {
-		list = append(list, kind)
-	}
-	slices.Sort(list)
-	return list
+	return slices.Sorted(maps.Keys(renderers))
 }
 
 func (p *process) runExtension(ctx context.Context, kind string, renderer extension.Renderer, endpoint, identityFile string) error {

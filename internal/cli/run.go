@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -69,11 +70,22 @@ func (p *process) runCore(ctx context.Context, config, authorityFile string) err
 	return group.Wait()
 }
 
+// templates are the names of the Docker configs with custom templates.
+func templates(s *settings.Settings) []string {
+	var names []string
+	for _, e := range s.Extensions {
+		if e.Template != "" && !slices.Contains(names, e.Template) {
+			names = append(names, e.Template)
+		}
+	}
+	return names
+}
+
 // dialSwarm waits for a Swarm manager's API where waiting can help.
 func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*docker.Client, error) {
 	swarm, err := docker.Dial(ctx, docker.Options{
 		URL: s.DockerURL, CACert: s.TLSCACert, Cert: s.TLSCert, Key: s.TLSKey, AllowInsecure: s.AllowInsecure,
-		PollInterval: s.PollInterval, Logger: log,
+		PollInterval: s.PollInterval, Configs: templates(s), Logger: log,
 	})
 	if err != nil {
 		return nil, err

@@ -143,6 +143,7 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.
 		result.problems = append(result.problems, *here.problem)
 	}
 	wanted := r.wanted(ctx, snap, k, here, now, &result)
+	result.problems = append(result.problems, addTemplates(r.settings, snap, k, wanted)...)
 	result.again(now, r.attach(snap, k, wanted, needed, now))
 	r.rollOut(ctx, snap, k, wanted, now, &result)
 	actions, problems := k.Services(snap, wanted)

@@ -206,6 +206,35 @@ func TestConfigsThatAreNotOursAreNotAskedFor(t *testing.T) {
 	}
 }
 
+func TestOfOtherConfigsThoseThatAreNamedAreRead(t *testing.T) {
+	engine := answers{}.of("1.41")
+	c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch filters := r.URL.Query().Get("filters"); {
+		case !strings.HasSuffix(r.URL.Path, "/configs"):
+			engine(w, r)
+		case strings.Contains(filters, plan.LabelRole):
+			fmt.Fprint(w, `[{"ID":"b","Spec":{"Name":"page.old","Labels":{"com.docker.interlock.role":"bundle"}}}]`)
+		case filters == `{"name":{"page":true,"page.old":true}}`: // Swarm's filter goes by beginnings
+			fmt.Fprint(w, `[{"ID":"a","Spec":{"Name":"page"}},{"ID":"c","Spec":{"Name":"pages"}},
+				{"ID":"b","Spec":{"Name":"page.old","Labels":{"com.docker.interlock.role":"bundle"}}}]`)
+		default:
+			t.Errorf("asked for configs by %s", filters)
+		}
+	}), new(strings.Builder))
+	c.configs = []string{"page", "page.old"}
+	s, err := c.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, o := range s.Configs {
+		got = append(got, o.ID+" "+o.Name)
+	}
+	if diff := cmp.Diff([]string{"a page", "b page.old"}, got); diff != "" {
+		t.Errorf("configs (-want +got):\n%s", diff)
+	}
+}
+
 func TestAServiceThatGoesDuringItsUpdateIsAConflict(t *testing.T) {
 	var gone atomic.Bool
 	engine := answers{"services/app": `{"ID":"app","Version":{"Index":7}}`}.of("1.41")

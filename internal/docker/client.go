@@ -49,7 +49,9 @@ type Options struct {
 	// PollInterval is how often the API is read when nothing announces a
 	// change; zero is DefaultPollInterval.
 	PollInterval time.Duration
-	Logger       *slog.Logger
+	// Configs are the names of those that are read beside Interlock's own.
+	Configs []string
+	Logger  *slog.Logger
 }
 
 // Client is a connection to the Docker API of a Swarm manager. Its methods may
@@ -61,6 +63,8 @@ type Client struct {
 	url  string       // as the operator gave it, for messages
 	poll time.Duration
 	log  *slog.Logger
+	// configs are the names of those that are read beside Interlock's own.
+	configs []string
 
 	negotiating sync.Mutex
 	version     string // of the API; empty until negotiated
@@ -82,7 +86,7 @@ func Dial(_ context.Context, opts Options) (*Client, error) {
 		to.transport.CloseIdleConnections()
 		return nil, faultyURL(opts.URL, err.Error())
 	}
-	c := &Client{api: api, http: caller, base: to.base, url: opts.URL, poll: opts.PollInterval, log: opts.Logger}
+	c := &Client{api: api, http: caller, base: to.base, url: opts.URL, poll: opts.PollInterval, configs: opts.Configs, log: opts.Logger}
 	if c.poll <= 0 {
 		c.poll = DefaultPollInterval
 	}

@@ -124,9 +124,18 @@ func (r *reading) secrets(ctx context.Context) error {
 func (r *reading) configs(ctx context.Context) error {
 	add := func(w *wireObject) { r.result.Configs = append(r.result.Configs, w.object()) }
 	// The list carries the content of every config in it, up to a megabyte
-	// each. A role is what all of ours have, and nobody else's matter.
+	// each. A role is what all of ours have; of the others only some matter.
 	ours := client.Filters{}.Add("label", plan.LabelRole)
-	return read(ctx, r, "config", ours, add, leaveOut)
+	if err := read(ctx, r, "config", ours, add, leaveOut); err != nil || len(r.client.configs) == 0 {
+		return err
+	}
+	named := client.Filters{}.Add("name", r.client.configs...)
+	return read(ctx, r, "config", named, func(w *wireObject) {
+		// Swarm's filter goes by the beginning of a name.
+		if _, isOurs := w.Spec.Labels[plan.LabelRole]; !isOurs && slices.Contains(r.client.configs, w.Spec.Name) {
+			add(w)
+		}
+	}, leaveOut)
 }
 
 // addLast adds what was read before, if there is any.

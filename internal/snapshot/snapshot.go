@@ -20,7 +20,8 @@ type Snapshot struct {
 	Networks []Network
 	Secrets  []Object
 	// Configs are those that Interlock made, known by their label for a role
-	// (plan.LabelRole), and no others: a list of configs carries their content.
+	// (plan.LabelRole), and those that config.toml names, but no others: a list
+	// of configs carries their content.
 	Configs []Object
 }
 
