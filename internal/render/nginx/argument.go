@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -65,13 +64,24 @@ func (l literal) text() (string, error) {
 // expression and a lone "*" fail the whole file.
 type hostName string
 
-var hostNamePattern = regexp.MustCompile(`^(\*\.)?[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9_])?)*$`)
+var labelAlphabet = newAlphabet(letters + digits + "_-")
 
 func (h hostName) text() (string, error) {
-	if len(h) > 255 || !hostNamePattern.MatchString(string(h)) {
+	labels := strings.TrimPrefix(string(h), "*.")
+	if len(h) > 255 || !areLabels(labels) {
 		return "", fmt.Errorf("%.80q is not a host name", string(h))
 	}
-	return quoted(h).text()
+	return `"` + string(h) + `"`, nil
+}
+
+// areLabels takes labels with dots between that begin and end with no hyphen.
+func areLabels(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' || !labelAlphabet.spells(label) {
+			return false
+		}
+	}
+	return true
 }
 
 // pathPrefix is the start of a decoded path in location, where anything but a

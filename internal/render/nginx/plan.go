@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -33,9 +33,8 @@ type pool struct {
 }
 
 type server struct {
-	addr        netip.AddrPort
-	maxFails    *int
-	failTimeout time.Duration // 0: nginx's own
+	addr   netip.AddrPort
+	health keyword // when it is set aside; empty: nginx's own way
 }
 
 type host struct {
@@ -214,9 +213,14 @@ func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 		} else if (made.tls == nil) != (u.TLS == nil) || u.TLS != nil && *made.tls != *u.TLS {
 			return nil, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
 		}
+		health, err := healthOf(u)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %.80q: %w", name, err)
+		}
+		made.servers = slices.Grow(made.servers, len(u.Endpoints))
 		for _, e := range u.Endpoints {
 			addr := netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port())
-			made.servers = append(made.servers, server{addr: addr, maxFails: u.MaxFails, failTimeout: u.FailTimeout})
+			made.servers = append(made.servers, server{addr: addr, health: health})
 		}
 	}
 	slices.SortStableFunc(made.servers, func(a, b server) int {
@@ -227,19 +231,36 @@ func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 	return made, nil
 }
 
+// healthOf is the same for all servers of an upstream, and written once for them.
+func healthOf(u *route.Upstream) (keyword, error) {
+	var terms []string
+	if u.MaxFails != nil {
+		terms = append(terms, "max_fails="+strconv.Itoa(*u.MaxFails))
+	}
+	if u.FailTimeout != 0 {
+		text, err := duration(u.FailTimeout).text()
+		if err != nil {
+			return "", err
+		}
+		terms = append(terms, "fail_timeout="+text)
+	}
+	return keyword(strings.Join(terms, " ")), nil
+}
+
 // poolName derives a name that people recognise and nginx takes: what is
 // readable of the first upstream's name, and a hash that makes it unique.
 func poolName(upstreams []string, affinity route.Affinity, scope string) string {
-	h := sha256.New()
+	var key []byte
 	if scope != "" {
-		fmt.Fprintf(h, "%d:%s;", len(scope), scope)
+		key = fmt.Appendf(key, "%d:%s;", len(scope), scope)
 	}
 	if affinity != (route.Affinity{}) {
-		fmt.Fprintf(h, "cookie %q, address %t:", affinity.Cookie, affinity.ClientAddress)
+		key = fmt.Appendf(key, "cookie %q, address %t:", affinity.Cookie, affinity.ClientAddress)
 	}
 	for _, name := range upstreams {
-		fmt.Fprintf(h, "%d:%s", len(name), name)
+		key = append(append(strconv.AppendInt(key, int64(len(name)), 10), ':'), name...)
 	}
+	sum := sha256.Sum256(key)
 	readable := "none"
 	if len(upstreams) > 0 {
 		readable = upstreams[0][:min(len(upstreams[0]), 40)]
@@ -250,5 +271,5 @@ func poolName(upstreams []string, affinity route.Affinity, scope string) string 
 		}
 		return '-'
 	}, readable)
-	return readable + "-" + hex.EncodeToString(h.Sum(nil)[:8])
+	return readable + "-" + hex.EncodeToString(sum[:8])
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -13,10 +12,10 @@ import (
 // cookieVariable is the value of a request's cookie.
 type cookieVariable string
 
-var cookiePattern = regexp.MustCompile(`^[a-zA-Z0-9_]{1,256}$`)
+var cookieAlphabet = newAlphabet(letters + digits + "_")
 
 func (c cookieVariable) text() (string, error) {
-	if !cookiePattern.MatchString(string(c)) {
+	if len(c) == 0 || len(c) > 256 || !cookieAlphabet.spells(string(c)) {
 		return "", fmt.Errorf("%.80q is not the name of a cookie that can be a variable", string(c))
 	}
 	return "$cookie_" + string(c), nil
@@ -32,36 +31,29 @@ func (s stickyVariable) text() (string, error) {
 	return "$sticky_" + hex.EncodeToString(sum[:8]), nil
 }
 
-// parameter is an argument with a name.
-type parameter struct {
-	name  keyword
-	value argument
-}
-
-func (p parameter) text() (string, error) {
-	text, err := p.value.text()
-	return string(p.name) + "=" + text, err
-}
-
 // redirection is a place that requests are sent to with their path and query.
 type redirection string
 
-var originPattern = regexp.MustCompile(`^https?://[a-zA-Z0-9_]([a-zA-Z0-9._-]*[a-zA-Z0-9_])?(:[0-9]{1,5})?$`)
-
 func (r redirection) text() (string, error) {
-	if !originPattern.MatchString(string(r)) {
+	scheme, authority, _ := strings.Cut(string(r), "://")
+	host, port, ported := strings.Cut(authority, ":")
+	if (scheme != "http" && scheme != "https") || !areLabels(host) || (ported && !isPort(port)) {
 		return "", fmt.Errorf("%.80q is not a scheme, host and port to redirect to", string(r))
 	}
 	return `"` + string(r) + `$request_uri"`, nil
 }
 
+var digitAlphabet = newAlphabet(digits)
+
+func isPort(s string) bool { return len(s) >= 1 && len(s) <= 5 && digitAlphabet.spells(s) }
+
 // urlPath is a path without escapes, so that it reads the same in a URL.
 type urlPath string
 
-var urlPathPattern = regexp.MustCompile(`^/[a-zA-Z0-9/._~!+=:@,-]*$`)
+var urlPathAlphabet = newAlphabet(letters + digits + "/._~!+=:@,-")
 
 func (p urlPath) text() (string, error) {
-	if !urlPathPattern.MatchString(string(p)) || len(p) > maxArgument/2 {
+	if !strings.HasPrefix(string(p), "/") || !urlPathAlphabet.spells(string(p)) || len(p) > maxArgument/2 {
 		return "", fmt.Errorf("the path %.80q cannot be rewritten", string(p))
 	}
 	return string(p), nil

@@ -58,14 +58,11 @@ func (f *file) upstream(p *pool) {
 }
 
 func (f *file) server(s server) {
-	args := []argument{endpoint(s.addr)}
-	if s.maxFails != nil {
-		args = append(args, parameter{"max_fails", number(*s.maxFails)})
+	if s.health == "" {
+		f.out.directive("server", endpoint(s.addr))
+		return
 	}
-	if s.failTimeout != 0 {
-		args = append(args, parameter{"fail_timeout", duration(s.failTimeout)})
-	}
-	f.out.directive("server", args...)
+	f.out.directive("server", endpoint(s.addr), s.health)
 }
 
 // defaultServer answers for the hosts that no service claims. IPv4 only: where
