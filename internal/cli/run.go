@@ -70,6 +70,13 @@ func (p *process) runCore(ctx context.Context, config, authorityFile string) err
 	return group.Wait()
 }
 
+func dockerOptions(s *settings.Settings, log *slog.Logger) docker.Options {
+	return docker.Options{
+		URL: s.DockerURL, CACert: s.TLSCACert, Cert: s.TLSCert, Key: s.TLSKey, AllowInsecure: s.AllowInsecure,
+		PollInterval: s.PollInterval, Configs: templates(s), Logger: log,
+	}
+}
+
 // templates are the names of the Docker configs with custom templates.
 func templates(s *settings.Settings) []string {
 	var names []string
@@ -83,10 +90,7 @@ func templates(s *settings.Settings) []string {
 
 // dialSwarm waits for a Swarm manager's API where waiting can help.
 func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*docker.Client, error) {
-	swarm, err := docker.Dial(ctx, docker.Options{
-		URL: s.DockerURL, CACert: s.TLSCACert, Cert: s.TLSCert, Key: s.TLSKey, AllowInsecure: s.AllowInsecure,
-		PollInterval: s.PollInterval, Configs: templates(s), Logger: log,
-	})
+	swarm, err := docker.Dial(ctx, dockerOptions(s, log))
 	if err != nil {
 		return nil, err
 	}
