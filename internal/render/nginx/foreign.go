@@ -20,7 +20,7 @@ type Foreign struct {
 }
 
 // StatusServer is the server block with which nginx answers a bundle's token.
-// Where a file does not hold it, Complete adds it.
+// A file that holds it is left as it is by Complete, but for its last line.
 func (f *Foreign) StatusServer() string {
 	w := file{statusSocket: withDefault(f.StatusSocket, StatusSocket)}
 	w.statusServer(unknownToken)
@@ -33,47 +33,41 @@ func (f *Foreign) StatusServer() string {
 // old workers and Debian's module for stream. All is added to lines that are
 // there, or behind the last, so that nginx counts lines as the file does.
 func (f *Foreign) Complete(o *Options) (text []byte, token string, err error) {
-	outline, err := outlineOf(f.Text)
-	if err != nil {
-		return nil, "", err
+	completed := f.Text
+	if !strings.Contains(f.Text, unknownToken) {
+		if completed, err = f.extended(o); err != nil {
+			return nil, "", err
+		}
 	}
-	var b strings.Builder
-	if outline.has["stream"] && !strings.Contains(f.Text, "load_module") && !strings.Contains(f.Text, "modules-enabled") {
-		b.WriteString(streamModule)
-	}
-	end, inside := outline.httpEnd, f.insideHTTP(&outline)
-	if end < 0 {
-		end, inside = len(f.Text), "\nhttp { "+inside+"}"
-	}
-	b.WriteString(f.Text[:end])
-	b.WriteString(inside)
-	b.WriteString(f.Text[end:])
-	b.WriteString("\n")
-	b.WriteString(aroundHTTP(&outline, o))
-	sum := sha256.Sum256([]byte(b.String()))
+	completed += "\nerror_log stderr emerg;\n"
+	sum := sha256.Sum256([]byte(completed))
 	token = hex.EncodeToString(sum[:16])
-	return []byte(strings.ReplaceAll(b.String(), unknownToken, token)), token, nil
+	return []byte(strings.ReplaceAll(completed, unknownToken, token)), token, nil
 }
 
 // streamModule loads the module where it is a file of its own, as in Debian.
 // Elsewhere nginx finds nothing by this pattern, which is no error.
 const streamModule = "include /usr/share/nginx/modules-available/mod-stream*.conf; "
 
-func (f *Foreign) insideHTTP(o *outline) string {
-	w := writer{taken: o.inHTTP}
-	w.tempPaths(withDefault(f.TempDir, TempDir))
-	text := inOneLine(&w)
-	if !strings.Contains(f.Text, unknownToken) {
-		text += f.StatusServer()
+func (f *Foreign) extended(o *Options) (string, error) {
+	outline, err := outlineOf(f.Text)
+	if err != nil {
+		return "", err
 	}
-	return text
-}
-
-func aroundHTTP(o *outline, options *Options) string {
-	w := writer{taken: o.has}
-	w.setting("worker_shutdown_timeout", duration(options.ReadTimeout))
-	w.directive("error_log", keyword("stderr"), keyword("emerg"))
-	return w.buf.String()
+	var begin string
+	if outline.has["stream"] && !strings.Contains(f.Text, "load_module") && !strings.Contains(f.Text, "modules-enabled") {
+		begin = streamModule
+	}
+	http := writer{taken: outline.inHTTP}
+	http.tempPaths(withDefault(f.TempDir, TempDir))
+	inside := inOneLine(&http) + f.StatusServer()
+	main := writer{taken: outline.has}
+	main.setting("worker_shutdown_timeout", duration(o.ReadTimeout))
+	end := "\n" + strings.TrimSuffix(main.buf.String(), "\n")
+	if outline.httpEnd < 0 {
+		return begin + f.Text + "\nhttp { " + inside + "}" + end, nil
+	}
+	return begin + f.Text[:outline.httpEnd] + inside + f.Text[outline.httpEnd:] + end, nil
 }
 
 func inOneLine(w *writer) string {

@@ -189,7 +189,7 @@ func TestTheFileAnswersItsTokenWhateverTheTemplateIs(t *testing.T) {
 		"a file without http":                  "events {}",
 		"a comment at the end":                 "events {}\nhttp { # }\n}\n# http {",
 		"braces within words":                  "events {}\nhttp { log_format main '}{ $request'; map $uri $x { \"}\" ${uri}; } }",
-		"the status server where it was asked": framed("{{ interlockStatus }}"),
+		"the status server where it was asked": framed("{{ interlockStatus }} client_body_temp_path /var/lib/interlock/nginx/x;"),
 		"folders of its own":                   framed("client_body_temp_path /var/lib/interlock/nginx/mine; proxy_temp_path /var/lib/interlock/nginx/too;"),
 		"an end of old workers of its own":     "worker_shutdown_timeout 5s; events {}",
 		"a stream block":                       "events {} stream { server { listen 127.0.0.1:18099; return x; } }",
