@@ -45,7 +45,7 @@ var coreCases = []keyCase{
 	{"AllowInsecure", "true", func(w world) string { return fmt.Sprint(w.docker.AllowInsecure) }, "true"},
 	{"PollInterval", `"7s"`, func(w world) string { return fmt.Sprint(w.docker.PollInterval) }, "7s"},
 	{
-		"Extensions", "[Extensions.second]\nImage = 'e:1'\nProxyImage = 'p:1'\nServiceCluster = 'second'\n",
+		"Extensions", "[Extensions.second]\nImage = 'e:1'\nProxyImage = 'interlock-proxy:1'\nServiceCluster = 'second'\n",
 		func(w world) string { return strings.Join(slices.Sorted(maps.Keys(w.services)), " ") },
 		"demo interlock interlock-ext interlock-extension-second interlock-proxy interlock-proxy-second secure shop",
 	},
@@ -61,7 +61,7 @@ var extensionCases = []keyCase{
 	{"PlacementPreferences", `["spread=node.labels.zone"]`, ofExtension(func(s snapshot.ServiceSpec) any { return s.Preferences }), "[node.labels.zone]"},
 	{"ServiceName", `"renderer"`, func(w world) string { return w.services["renderer"].Image }, "interlock-extension:1"},
 	{"Networks", `[]`, ofProxy(func(s snapshot.ServiceSpec) any { return s.Networks }), "[]"},
-	{"ProxyImage", `"other:2"`, ofProxy(func(s snapshot.ServiceSpec) any { return s.Image }), "other:2"},
+	{"ProxyImage", `"our-interlock:2"`, ofProxy(func(s snapshot.ServiceSpec) any { return s.Image }), "our-interlock:2"},
 	{"ProxyArgs", `["-x"]`, ofProxy(func(s snapshot.ServiceSpec) any { return s.Args }), "[-x]"},
 	{"ProxyLabels", `{ a = "b" }`, ofProxy(func(s snapshot.ServiceSpec) any { return s.Labels["a"] }), "b"},
 	{"ProxyContainerLabels", `{ a = "b" }`, ofProxy(func(s snapshot.ServiceSpec) any { return s.ContainerLabels["a"] }), "b"},
@@ -82,7 +82,7 @@ var extensionCases = []keyCase{
 	{"Template", `"ours"`, ofExtension(func(s snapshot.ServiceSpec) any {
 		return targets(s.Configs)
 	}), "[config-ours at /etc/docker/extension-template.conf]"},
-	{"HitlessServiceUpdate", `false`, notice("HitlessServiceUpdate"), "has no effect: proxies always take new configuration without a new container."},
+	{"HitlessServiceUpdate", `false`, has("client_body_temp_path"), "false"},
 	{"ConfigImage", `"c:1"`, notice("ConfigImage"), "has no effect: hitless updates need no service of their own any more."},
 	{"ConfigServiceName", `"c"`, notice("ConfigServiceName"), "has no effect: hitless updates need no service of their own any more."},
 	{"Config", `{ MaxConnections = 77 }`, has("worker_connections 77;"), "true"},

@@ -17,11 +17,18 @@ type Foreign struct {
 	// StatusSocket and TempDir are as in Renderer.
 	StatusSocket string
 	TempDir      string
+	// Agentless is as in render.Parameters: nobody asks for a token, and the
+	// folders of a stock image are its own.
+	Agentless bool
 }
 
 // StatusServer is the server block with which nginx answers a bundle's token.
-// A file that holds it is left as it is by Complete, but for its last line.
+// A file that holds it is left as it is by Complete, but for its last line. It
+// is empty where there is no agent to ask.
 func (f *Foreign) StatusServer() string {
+	if f.Agentless {
+		return ""
+	}
 	w := file{statusSocket: withDefault(f.StatusSocket, StatusSocket)}
 	w.statusServer(unknownToken)
 	return inOneLine(&w.out)
@@ -30,19 +37,27 @@ func (f *Foreign) StatusServer() string {
 // Complete adds what the agent needs of every file, and returns the file and
 // its token: the server that answers the token, emergencies on standard error,
 // and, unless the file names others, folders that nginx may write to, an end of
-// old workers and Debian's module for stream. All is added to lines that are
+// old workers and Debian's module for stream; nothing for a proxy without an
+// agent. All is added to lines that are
 // there, or behind the last, so that nginx counts lines as the file does.
 func (f *Foreign) Complete(o *Options) (text []byte, token string, err error) {
 	completed := f.Text
+	if f.Agentless {
+		return []byte(completed), hash(completed), nil
+	}
 	if !strings.Contains(f.Text, unknownToken) {
 		if completed, err = f.extended(o); err != nil {
 			return nil, "", err
 		}
 	}
 	completed += "\nerror_log stderr emerg;\n"
-	sum := sha256.Sum256([]byte(completed))
-	token = hex.EncodeToString(sum[:16])
+	token = hash(completed)
 	return []byte(strings.ReplaceAll(completed, unknownToken, token)), token, nil
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
 }
 
 // streamModule loads the module where it is a file of its own, as in Debian.

@@ -53,7 +53,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, e
 		return render.Bundle{}, err
 	}
 	data.Port, data.SSLPort, data.Version = int(p.Port), int(p.SSLPort), r.builtin.ServerInfo
-	foreign := nginx.Foreign{StatusSocket: r.builtin.StatusSocket, TempDir: r.builtin.TempDir}
+	foreign := nginx.Foreign{StatusSocket: r.builtin.StatusSocket, TempDir: r.builtin.TempDir, Agentless: p.Agentless}
 	if foreign.Text, err = r.execute(data, foreign.StatusServer()); err != nil {
 		return render.Bundle{}, fmt.Errorf("the custom template failed: %w", err)
 	}

@@ -212,6 +212,18 @@ func TestTheFileAnswersItsTokenWhateverTheTemplateIs(t *testing.T) {
 	}
 }
 
+func TestAFileForAProxyWithoutAnAgentIsWhatTheTemplateRenders(t *testing.T) {
+	p := parameters(nil)
+	p.Agentless = true
+	b, err := template.New(builtin, "my.conf", "events {}\nhttp { {{ interlockStatus }} }").Render(shop(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(b.Files[0].Data), "events {}\nhttp {  }"; got != want {
+		t.Errorf("it is %q, want %q", got, want)
+	}
+}
+
 func TestNginxCountsLinesAsTheTemplateDoes(t *testing.T) {
 	text := "events {}\nhttp {\n  gzip on;\n}\nstream {\n}\nthe_last line;\n"
 	got, err := rendered(text, shop(), nil)
