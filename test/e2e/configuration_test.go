@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -13,61 +11,9 @@ import (
 
 func twoProxies() string { return site.ConfigWith("ProxyReplicas = 1", "ProxyReplicas = 2") }
 
-func TestTheOperatorsOwnChangesSurviveANewConfiguration(t *testing.T) {
-	i := install(t, walkthroughConfig())
-	docker(t, "service", "update", "--detach", "--stop-signal", "SIGQUIT", "--update-failure-action", "rollback",
-		"--replicas", "2", "--limit-memory", "512m", "interlock-proxy")
-	waitForProxies(t, loadBalancers...)
-
-	i.reconfigure(site.ConfigWith(`ProxyServiceName = "interlock-proxy"`, `ProxyServiceName = "interlock-proxy"
-    ProxyStopGracePeriod = "20s"
-    ProxyLabels = { tier = "edge" }
-    ProxyConstraints = ["node.platform.os==linux"]`))
-	eventually(t, "the new configuration reaches the proxy service", func(context.Context) error {
-		if got := inspectProxy(t, "{{.Spec.Labels.tier}} {{.Spec.TaskTemplate.ContainerSpec.StopGracePeriod}}"); got != "edge 20s" {
-			return fmt.Errorf("label and grace period are %q", got)
-		}
-		return nil
-	})
-	for what, template := range map[string]string{
-		"[node.labels.nodetype==loadbalancer node.platform.os==linux]": "{{.Spec.TaskTemplate.Placement.Constraints}}",
-		"SIGQUIT":   "{{.Spec.TaskTemplate.ContainerSpec.StopSignal}}",
-		"rollback":  "{{.Spec.UpdateConfig.FailureAction}}",
-		"2":         "{{.Spec.Mode.Replicated.Replicas}}",
-		"536870912": "{{.Spec.TaskTemplate.Resources.Limits.MemoryBytes}}",
-	} {
-		if got := inspectProxy(t, template); got != what {
-			t.Errorf("%s is now %s, want the operator's %s", template, got, what)
-		}
-	}
-	waitForProxies(t, loadBalancers...)
-}
-
 func inspectProxy(t *testing.T, template string) string {
 	t.Helper()
 	return docker(t, "service", "inspect", "-f", template, "interlock-proxy")
-}
-
-func TestABrokenConfigurationFailsWithEveryFaultAndRollsBack(t *testing.T) {
-	i := install(t, twoProxies())
-	waitForProxies(t, loadBalancers...)
-	createApp(t, "demo", "demo.local")
-	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
-
-	i.reconfigure(strings.NewReplacer(`PollInterval = "3s"`, `PollIntervall = "3s"`, "PublishedPort = 80\n", "PublishedPort = 80000\n").Replace(twoProxies()),
-		"--update-failure-action", "rollback", "--update-monitor", "5s")
-	eventually(t, "the update is rolled back", func(context.Context) error {
-		if state := docker(t, "service", "inspect", "-f", "{{.UpdateStatus.State}}", "interlock"); state != "rollback_completed" {
-			return fmt.Errorf("it is %s", state)
-		}
-		return nil
-	})
-	waitForLog(t, "PollIntervall", "did you mean PollInterval?")
-	waitForLog(t, "PublishedPort", "80000")
-	// The core that is back still routes what is new.
-	createApp(t, "shop", "shop.local")
-	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
-	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
 }
 
 func TestAConfigurationThatNginxRefusesIsNotServed(t *testing.T) {

@@ -19,9 +19,6 @@ const patience = 3 * time.Minute
 // loadBalancers are the nodes that the walkthrough sets aside for proxies.
 var loadBalancers = walkthrough.LoadBalancers()
 
-// walkthroughConfig is the file of the walkthrough.
-func walkthroughConfig() string { return site.Config() }
-
 // installation is Interlock on the shared Swarm, removed when its test ends.
 type installation struct {
 	t       *testing.T

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -12,6 +13,11 @@ import (
 	"github.com/interlock-lb/interlock/test/lab"
 	"github.com/interlock-lb/interlock/test/walkthrough"
 )
+
+// standingLab is the environment variable that names a lab of `make lab-up`,
+// which is called dev, to run the tests on: it stays up, which saves time while
+// one test is being written.
+const standingLab = "INTERLOCK_LAB"
 
 // version tags the images that are built from this checkout.
 const version = "e2e"
@@ -38,15 +44,16 @@ func runTests(m *testing.M) (code int, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	cluster, err = lab.Up(ctx, lab.Options{})
-	if err != nil {
-		return 1, err
-	}
-	defer func() {
-		if down := cluster.Down(); down != nil && err == nil {
-			err = down
+	if name := os.Getenv(standingLab); name != "" {
+		if cluster, err = lab.Open(name); err != nil {
+			return 1, err
 		}
-	}()
+	} else {
+		if cluster, err = lab.Up(ctx, lab.Options{}); err != nil {
+			return 1, err
+		}
+		defer func() { err = errors.Join(err, cluster.Down()) }()
+	}
 	site.Lab = cluster
 	if err := site.BuildImages(ctx, "../.."); err != nil {
 		return 1, err

@@ -2,28 +2,37 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/interlock-lb/interlock/test/lab"
 )
 
 // This kernel has no IPVS: what is published through the routing mesh, and a
 // service's virtual IP, answer nobody. Where proxies publish so, these tests see
 // to the services and to the tables that the proxies serve.
 
-func TestProxiesFollowAppsOntoTheirOverlayNetworks(t *testing.T) {
-	installOverlay(t, twoProxies())
-	createNetworks(t, "front", "back")
-	waitForProxies(t, loadBalancers...)
-	checkExtensionIsOn(t, "interlock")
+func TestEveryWayOfNetworkingRunsAsWritten(t *testing.T) {
+	w := follow(t, "overlay.md")
+	t.Run("proxy only", func(t *testing.T) { proxyOnly(t, w) })
+	t.Run("Interlock only", func(t *testing.T) { interlockOnly(t, w) })
+	t.Run("application only", func(t *testing.T) { applicationOnly(t, w) })
+	t.Run("hybrid", func(t *testing.T) { hybrid(t, w) })
+}
 
-	createOverlayApp(t, "demo", "demo.local", "front")
+func proxyOnly(t *testing.T, w *walk) {
+	newInstallation(t)
+	w.section(t, "With a dedicated network")
 	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
+	checkExtensionIsOn(t, "interlock")
 	checkUpstream(t, "demo", "demo.local", "front")
 	checkProxyNetworks(t, "front")
 
+	createNetworks(t, "back")
 	createOverlayApp(t, "shop", "shop.local", "back")
 	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
 	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
@@ -37,15 +46,32 @@ func TestProxiesFollowAppsOntoTheirOverlayNetworks(t *testing.T) {
 	waitForProxies(t, loadBalancers...)
 }
 
-func TestTheSameProxiesReachAppsInHostModeAndOverNetworks(t *testing.T) {
-	install(t, twoProxies())
-	createNetworks(t, "front", "back")
-	waitForProxies(t, loadBalancers...)
-	createApp(t, "demo", "demo.local", "--network", "back")
-	createOverlayApp(t, "shop", "shop.local", "front")
+func interlockOnly(t *testing.T, w *walk) {
+	newInstallation(t)
+	w.section(t, "Interlock only")
+	waitForService(t, "interlock-proxy")
+	waitForTask(t, "demo")
+	waitForProxyToHave(t, `server_name "demo.local";`, overlayAddress(t, "demo", "front").String())
+	checkProxyNetworks(t, "front")
+	checkIngress(t)
+}
+
+func applicationOnly(t *testing.T, w *walk) {
+	newInstallation(t)
+	w.section(t, "Application only")
+	waitForService(t, "interlock-proxy")
+	waitForTask(t, "demo")
+	waitForProxyToHave(t, `server_name "demo.local";`, publishedAddress(t, "demo").String())
+	checkExtensionIsOn(t, "interlock")
+	checkProxyNetworks(t)
+	checkIngress(t)
+}
+
+func hybrid(t *testing.T, w *walk) {
+	newInstallation(t)
+	w.section(t, "Hybrid")
 	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
 	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
-
 	answer, _, err := site.Ping(t.Context(), "lb-00", "demo.local")
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +81,50 @@ func TestTheSameProxiesReachAppsInHostModeAndOverNetworks(t *testing.T) {
 	}
 	checkUpstream(t, "shop", "shop.local", "front")
 	checkProxyNetworks(t, "front")
+}
+
+// waitForTask waits until a service's tasks run.
+func waitForTask(t *testing.T, service string) {
+	t.Helper()
+	eventually(t, service+" runs", func(context.Context) error {
+		if state := docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.CurrentState}}", service); !strings.HasPrefix(state, "Running") {
+			return fmt.Errorf("it is %q", state)
+		}
+		return nil
+	})
+}
+
+// waitForProxyToHave waits until every proxy's nginx has a configuration with
+// all of the words.
+func waitForProxyToHave(t *testing.T, words ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the proxies' configuration has %q", words), func(ctx context.Context) error {
+		nodes := proxyNodes(t)
+		if len(nodes) == 0 {
+			return errors.New("no proxy runs")
+		}
+		for _, name := range nodes {
+			text, err := proxyConfiguration(ctx, cluster.Node(name))
+			if err != nil {
+				return err
+			}
+			for _, w := range words {
+				if !strings.Contains(text, w) {
+					return fmt.Errorf("that on %s lacks %q", name, w)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// proxyConfiguration is nginx.conf, in the tar that the engine makes of it.
+func proxyConfiguration(ctx context.Context, node *lab.Node) (string, error) {
+	container, err := node.Docker(ctx, "ps", "-q", "--filter", "name=interlock-proxy")
+	if err != nil {
+		return "", err
+	}
+	return node.Docker(ctx, "cp", container+":/etc/nginx/nginx.conf", "-")
 }
 
 func TestAnAppOnAnExcludedNetworkIsAProblemThatNamesNetworkAndKey(t *testing.T) {
@@ -69,32 +139,6 @@ func TestAnAppOnAnExcludedNetworkIsAProblemThatNamesNetworkAndKey(t *testing.T) 
 	checkProxyNetworks(t, "front")
 }
 
-func TestProxiesThatPublishThroughTheRoutingMeshServeTheTable(t *testing.T) {
-	ingress := strings.Replace(twoProxies(), `PublishMode = "host"`, `PublishMode = "ingress"`, 1)
-	t.Run("application only", func(t *testing.T) {
-		installOverlay(t, ingress)
-		checkExtensionIsOn(t, "interlock")
-		checkIngress(t)
-		empty := waitForSameTable(t)
-		createApp(t, "demo", "demo.local")
-		waitForTable(t, "the app's", func(version string) bool { return version != empty })
-		docker(t, "service", "rm", "demo")
-		waitForTable(t, "the empty", func(version string) bool { return version == empty })
-		checkProxyNetworks(t)
-	})
-	t.Run("Interlock only", func(t *testing.T) {
-		install(t, ingress)
-		createNetworks(t, "front")
-		empty := waitForSameTable(t)
-		createOverlayApp(t, "demo", "demo.local", "front")
-		waitForTable(t, "the app's", func(version string) bool { return version != empty })
-		checkProxyNetworks(t, "front")
-		checkIngress(t)
-		docker(t, "service", "rm", "demo")
-		waitForTable(t, "the empty", func(version string) bool { return version == empty })
-	})
-}
-
 // createNetworks makes overlay networks, which go with everything else when the
 // test ends.
 func createNetworks(t *testing.T, names ...string) {
@@ -102,26 +146,6 @@ func createNetworks(t *testing.T, names ...string) {
 	for _, name := range names {
 		docker(t, "network", "create", "--driver", "overlay", name)
 	}
-}
-
-// installOverlay is install with a core that publishes nothing and is on the
-// network interlock.
-func installOverlay(t *testing.T, config string) {
-	t.Helper()
-	newInstallation(t)
-	createNetworks(t, "interlock")
-	if err := site.SetLoadBalancersAside(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := site.StoreConfig(t.Context(), "service.interlock.conf", config); err != nil {
-		t.Fatal(err)
-	}
-	docker(t, "service", "create", "--detach", "--name", "interlock",
-		"--mount", "src=/var/run/docker.sock,dst=/var/run/docker.sock,type=bind",
-		"--constraint", "node.role==manager", "--network", "interlock",
-		"--config", "src=service.interlock.conf,target=/config.toml", image("interlock"), "-D", "run", "-c", "/config.toml")
-	waitForService(t, "interlock-proxy")
-	docker(t, "service", "update", "--detach", "--constraint-add", "node.labels.nodetype==loadbalancer", "interlock-proxy")
 }
 
 // createOverlayApp deploys a demo app that publishes nothing.
@@ -139,15 +163,22 @@ func checkUpstream(t *testing.T, app, host, network string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	task := docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.ID}}", app)
-	addresses := docker(t, "inspect", "-f", "{{range .NetworksAttachments}}{{if eq .Network.Spec.Name \""+network+"\"}}{{index .Addresses 0}}{{end}}{{end}}", task)
-	prefix, err := netip.ParsePrefix(addresses)
-	if err != nil {
-		t.Fatalf("the address of %s on %s is %q: %v", app, network, addresses, err)
-	}
-	if got, want := answer.Header.Get("X-Upstream-Addr"), netip.AddrPortFrom(prefix.Addr(), 8080).String(); got != want {
+	if got, want := answer.Header.Get("X-Upstream-Addr"), overlayAddress(t, app, network).String(); got != want {
 		t.Errorf("%s is reached at %s, want its task's address on %s, %s", app, got, network, want)
 	}
+}
+
+// overlayAddress is where the app's only task serves on a network.
+func overlayAddress(t *testing.T, app, network string) (address netip.AddrPort) {
+	t.Helper()
+	eventually(t, "the task of "+app+" has an address on "+network, func(context.Context) error {
+		task := docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.ID}}", app)
+		addresses := docker(t, "inspect", "-f", "{{range .NetworksAttachments}}{{if eq .Network.Spec.Name \""+network+"\"}}{{index .Addresses 0}}{{end}}{{end}}", task)
+		prefix, err := netip.ParsePrefix(addresses)
+		address = netip.AddrPortFrom(prefix.Addr(), 8080)
+		return err
+	})
+	return address
 }
 
 // networksOf lists the names of the networks that a service is attached to.
@@ -180,30 +211,6 @@ func checkExtensionIsOn(t *testing.T, network string) {
 	if ports := docker(t, "service", "inspect", "-f", "{{len .Endpoint.Ports}}", "interlock"); ports != "0" {
 		t.Errorf("the core publishes %s ports", ports)
 	}
-}
-
-// waitForTable waits until both proxies say that they serve such a table.
-func waitForTable(t *testing.T, which string, is func(version string) bool) {
-	t.Helper()
-	eventually(t, "both proxies serve "+which+" table", func(ctx context.Context) error {
-		addresses, err := agents(ctx)
-		if err != nil {
-			return err
-		}
-		if len(addresses) != 2 {
-			return fmt.Errorf("there are %d proxies", len(addresses))
-		}
-		for _, address := range addresses {
-			version, err := servedTable(ctx, address)
-			if err != nil {
-				return err
-			}
-			if !is(version) {
-				return fmt.Errorf("%s serves %s", address, version)
-			}
-		}
-		return nil
-	})
 }
 
 func checkIngress(t *testing.T) {

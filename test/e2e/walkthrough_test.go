@@ -12,28 +12,17 @@ import (
 	"github.com/interlock-lb/interlock/test/walkthrough"
 )
 
-// The commands are those of the walkthrough, in its order; docs/host-mode.md
-// shows them to users.
 func TestTheHostModeWalkthroughRunsAsWritten(t *testing.T) {
-	i := newInstallation(t)
-	for _, name := range loadBalancers {
-		docker(t, "node", "update", "--label-add", "nodetype=loadbalancer", name)
-		if got := docker(t, "node", "inspect", "-f", "{{ .Spec.Labels }}", name); got != "map[nodetype:loadbalancer]" {
-			t.Errorf("the labels of %s are %s", name, got)
-		}
-	}
-	i.create(walkthroughConfig())
-	waitForService(t, "interlock-proxy")
-	docker(t, "service", "update", "--constraint-add", "node.labels.nodetype==loadbalancer", "interlock-proxy")
-	docker(t, "service", "create", "--name", "demo", "--detach=false",
-		"--label", "com.docker.lb.hosts=demo.local", "--label", "com.docker.lb.port=8080",
-		"--publish", "mode=host,target=8080", "--env", "METADATA=demo", image("interlock-demo"))
+	newInstallation(t)
+	w := follow(t, "host-mode.md")
+	w.section(t, "Set the load balancers aside")
+	w.section(t, "Install Interlock")
+	w.section(t, "Deploy an app")
 
 	nodes := proxyNodes(t)
 	if len(nodes) != 1 || !strings.HasPrefix(nodes[0], "lb-") {
 		t.Fatalf("the proxy runs on %v, want one load balancer", nodes)
 	}
-	waitForAnswer(t, "demo.local", "demo", nodes[0])
 	answer, pong, err := site.Ping(t.Context(), nodes[0], "demo.local")
 	if err != nil {
 		t.Fatal(err)
