@@ -44,12 +44,16 @@ func extensionSpec(e settings.Extension, here place, identity snapshot.Object) s
 		Secrets:  []snapshot.FileRef{identityRef(identity)},
 		// Rendering goes on while a new task starts.
 		UpdateOrder: "start-first",
-		Env:         map[string]string{EnvCore: here.endpoint},
-		Networks:    here.networks,
+		// An extension opens no file but its own secrets, and none to write.
+		ReadOnly: true, CapabilityDrop: []string{"ALL"},
+		Env:      map[string]string{EnvCore: here.endpoint},
+		Networks: here.networks,
 	}
 }
 
-// proxySpec is the proxy service that the configuration asks for.
+// proxySpec is the proxy service that the configuration asks for. Its root file
+// system stays writable and its capabilities are the engine's: which of them a
+// proxy needs is its image's affair, and ours runs without any as it is not root.
 func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
 	spec := anyProxySpec(e)
 	spec.Ports = append(spec.Ports, snapshot.Port{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost})
