@@ -57,6 +57,11 @@ image-interlock-demo: $(OUT)/interlock-demo
 $(IMAGES:%=image-%): image-%:
 	@deploy/build-image $(IMAGE_PREFIX)$*:$(VERSION) deploy/$* $(filter $(OUT)/%,$^)
 
+.PHONY: bundle
+bundle: images $(OUT)/interlock ## save all images as build/interlock-VERSION.tar, for docker load
+	@docker save -o $(OUT)/interlock-$(VERSION).tar $(IMAGES:%=$(IMAGE_PREFIX)%:$(VERSION))
+	@echo "saved $(OUT)/interlock-$(VERSION).tar"
+
 .PHONY: generate
 generate: ## write the generated files anew
 	go generate ./...

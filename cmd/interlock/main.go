@@ -14,7 +14,7 @@ import (
 func main() {
 	// SIGQUIT is a stop signal that operators of nginx like to choose.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
-	code := cli.Main(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	code := cli.Main(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }

@@ -16,7 +16,7 @@ const becomes = "INTERLOCK_TEST_BECOMES_NGINX"
 func TestWithoutAnAgentTheProcessBecomesNginx(t *testing.T) {
 	if os.Getenv(becomes) != "" {
 		environ := []string{core.EnvAgent + "=" + core.NoAgent, core.EnvConfigPath + "=/etc/nginx/lb.conf"}
-		t.Fatalf("it ended with %d", Main(t.Context(), []string{"proxy", "nginx"}, environ, os.Stdout, os.Stderr))
+		t.Fatalf("it ended with %d", Main(t.Context(), []string{"proxy", "nginx"}, environ, os.Stdin, os.Stdout, os.Stderr))
 	}
 	folder := t.TempDir()
 	script := "#!/bin/sh\necho \"$0 $*\"\n"

@@ -30,8 +30,8 @@ const (
 )
 
 // Main runs one command and returns the process's exit code.
-func Main(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	p := &process{env: parseEnviron(environ), stdout: stdout, stderr: stderr}
+func Main(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &process{env: parseEnviron(environ), stdin: stdin, stdout: stdout, stderr: stderr}
 	root := p.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -75,6 +75,7 @@ func loadSettings(file string) (*settings.Settings, error) {
 // process is what the commands share.
 type process struct {
 	env            map[string]string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	debug          bool
 }
@@ -101,7 +102,8 @@ func (p *process) root() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().BoolVarP(&p.debug, "debug", "D", false, "log more")
-	root.AddCommand(p.runCommand(), p.extensionCommand(), p.proxyCommand(), p.configCommand())
+	root.AddCommand(p.runCommand(), p.extensionCommand(), p.proxyCommand(), p.configCommand(),
+		p.installCommand(), p.uninstallCommand(), p.authorityCommand(), p.healthCommand())
 	return root
 }
 

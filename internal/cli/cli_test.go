@@ -17,12 +17,12 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"interlock": func() {
-			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+			os.Exit(cli.Main(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 		},
 		"interlock-until": func() {
 			ctx, stop := context.WithCancel(context.Background())
 			stderr := &listener{word: os.Args[1], heard: stop, out: os.Stderr}
-			os.Exit(cli.Main(ctx, os.Args[2:], os.Environ(), os.Stdout, stderr))
+			os.Exit(cli.Main(ctx, os.Args[2:], os.Environ(), os.Stdin, os.Stdout, stderr))
 		},
 	})
 }

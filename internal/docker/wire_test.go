@@ -40,6 +40,7 @@ func TestARealEngine(t *testing.T) {
 	t.Run("gives a service back as it was created", func(t *testing.T) { createAndReadBack(t, c) })
 	t.Run("keeps what the operator set when a service is updated", func(t *testing.T) { operatorsFieldsSurvive(t, e, c) })
 	t.Run("refuses an update of what somebody else changed", func(t *testing.T) { conflictingUpdates(t, e, c) })
+	t.Run("deploys a service with limits and a health check", func(t *testing.T) { deploys(t, e, c) })
 	t.Run("says what a service misses", func(t *testing.T) { missingObjects(t, e, c) })
 	t.Run("stores secrets and configs", func(t *testing.T) { secretsAndConfigs(t, c) })
 	t.Run("has its changes published", func(t *testing.T) { changesArePublished(t, e, c) })

@@ -20,7 +20,7 @@ type layer int
 const (
 	pure     layer = iota // L0: no context, logger, clock, randomness or I/O
 	adapter               // L1: one outside thing each
-	loop                  // L2: what runs all the time
+	loop                  // L2: what runs all the time, and what installs it
 	root                  // L3: gRPC, dashboard and commands, where everything is put together
 	testOnly              // imported by tests alone
 )
@@ -52,6 +52,7 @@ var rooms = map[string]layer{
 
 	"core":      loop,
 	"extension": loop,
+	"install":   loop,
 
 	"cli": root,
 	"rpc": root,

@@ -19,6 +19,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/rpc"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
 
@@ -192,6 +193,23 @@ func TestGarbageOnTheAgentsPortIsLoggedOnceAndHasNoEffect(t *testing.T) {
 	}
 	if got := fake.versions(); len(got) != 1 {
 		t.Errorf("the agent was sent %v", got)
+	}
+}
+
+func TestAHealthCheckIsAnsweredAndNotLogged(t *testing.T) {
+	authority, log := newAuthority(t), &journal{}
+	endpoint, _ := serveTables(t, newFakeTables(), authority, "127.0.0.1:0", log.logger())
+	conn, err := tls.Dial("tcp", endpoint, &tls.Config{InsecureSkipVerify: true, ServerName: rpc.HealthName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The server ends it once it has seen that there is no certificate.
+	if _, err := conn.Read(make([]byte, 1)); err == nil {
+		t.Error("it is talked to")
+	}
+	conn.Close()
+	if got := log.count("connection refused"); got != 0 {
+		t.Errorf("it is logged:\n%s", log)
 	}
 }
 

@@ -104,6 +104,9 @@ func (g *gate) admit(ctx context.Context, raw *guest) error {
 	handshake, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
 	if err := conn.HandshakeContext(handshake); err != nil {
+		if isHealthCheck(conn) {
+			return raw.Close()
+		}
 		return explain(err)
 	}
 	queue, err := g.route(conn.ConnectionState())
@@ -112,6 +115,16 @@ func (g *gate) admit(ctx context.Context, raw *guest) error {
 	}
 	queue.crowd.take(raw)
 	return queue.put(conn)
+}
+
+// HealthName is the name of the server that a health check in the process's own
+// container asks for. It has no identity, so its handshake fails, and it has
+// learned by then that the process answers.
+const HealthName = "healthcheck.interlock.invalid"
+
+// isHealthCheck tells it from those whose refusal is worth a line in the log.
+func isHealthCheck(conn *tls.Conn) bool {
+	return conn.ConnectionState().ServerName == HealthName && hostOf(conn.RemoteAddr()).IsLoopback()
 }
 
 // explain says in words what went wrong in a handshake.

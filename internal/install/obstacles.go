@@ -1,0 +1,115 @@
+package install
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// obstacles names everything that keeps this stack from working on this Swarm,
+// as far as that can be known before it is tried.
+func (s *Stack) obstacles(snap *snapshot.Snapshot) error {
+	return errors.Join(s.tooFewNodes(snap), namesTaken(snap), s.portsTaken(snap))
+}
+
+func (s *Stack) tooFewNodes(snap *snapshot.Snapshot) error {
+	ready, labelled := 0, 0
+	for i := range snap.Nodes {
+		n := &snap.Nodes[i]
+		if s.options.LoadBalancers != "" && !bears(n, s.options.LoadBalancers) {
+			continue
+		}
+		labelled++
+		if n.Ready {
+			ready++
+		}
+	}
+	switch {
+	case labelled == 0:
+		return fmt.Errorf("no node has the label %[1]s, so that no proxy could run: docker node update --label-add %[1]s NODE, for each load balancer", s.options.LoadBalancers)
+	case ready == 0:
+		return fmt.Errorf("of the %d nodes for proxies none is ready: see docker node ls", labelled)
+	case s.options.publishMode() == "host" && labelled < s.options.Proxies:
+		return fmt.Errorf("%d proxies that publish port %d at their nodes need as many nodes, and there are %d: give --proxies %[3]d, or more nodes the label",
+			s.options.Proxies, s.options.Port, labelled)
+	}
+	return nil
+}
+
+// namesTaken looks for services of our names that are not ours.
+func namesTaken(snap *snapshot.Snapshot) error {
+	var faults []error
+	core := findService(snap, coreService)
+	if core != nil && core.Spec.Labels[labelStack] != stackName {
+		faults = append(faults, fmt.Errorf("a service %s exists and is none of the stack %s: rename or remove it", coreService, stackName))
+	}
+	for _, name := range []string{extensionName, proxyName} {
+		s := findService(snap, name)
+		if s == nil || core != nil && s.Spec.Labels[plan.LabelOwner] == core.ID {
+			continue
+		}
+		if snap.Service(s.Spec.Labels[plan.LabelOwner]) != nil || s.Spec.Labels[plan.LabelRole] == "" {
+			faults = append(faults, fmt.Errorf("a service %s exists and belongs to another installation, or to none: remove it, or the core that keeps it", name))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// portsTaken looks for other services that publish the proxies' ports. What
+// listens on a node besides Swarm's services shows only once it is tried.
+func (s *Stack) portsTaken(snap *snapshot.Snapshot) error {
+	var faults []error
+	for i := range snap.Services {
+		other := &snap.Services[i]
+		if other.Spec.Name == proxyName {
+			continue
+		}
+		for _, p := range other.Spec.Ports {
+			clash := p.Published == uint16(s.options.Port) || p.Published == uint16(s.options.SSLPort)
+			// In host mode they meet only on the nodes that both run on.
+			apart := p.Mode == snapshot.PublishHost && !s.meets(snap, other)
+			if clash && p.Protocol == "tcp" && !apart {
+				faults = append(faults, fmt.Errorf("port %d is published by the service %s already: choose others with --port and --ssl-port", p.Published, other.Spec.Name))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// meets reports whether a task of the service runs where proxies may run.
+func (s *Stack) meets(snap *snapshot.Snapshot, other *snapshot.Service) bool {
+	if s.options.publishMode() == "ingress" {
+		return true
+	}
+	for i := range snap.Tasks {
+		t := &snap.Tasks[i]
+		n := snap.Node(t.NodeID)
+		if t.ServiceID == other.ID && n != nil && (s.options.LoadBalancers == "" || bears(n, s.options.LoadBalancers)) {
+			return true
+		}
+	}
+	return false
+}
+
+// advice says what to do about Swarm's words for why a task does not run.
+func advice(words string) string {
+	for _, known := range []struct{ words, advice string }{
+		{"port already in use", "free the port, or choose others with --port and --ssl-port"},
+		{"address already in use", "free the port, or choose others with --port and --ssl-port"},
+		{"port is already allocated", "free the port, or choose others with --port and --ssl-port"},
+		{"No such image", "load the image on that node (docker load), or push it to a registry that the node reaches and give --image-prefix"},
+		{"pull access denied", "push the image to a registry that the node reaches and give --image-prefix"},
+		{"manifest unknown", "that registry does not have this version: see --version"},
+		{"no suitable node", "no node fits: see docker node ls, and --lb-label"},
+		{"unhealthy", "it started and does not get well: see docker service logs"},
+		{"non-zero exit", "it started and gave up: see docker service logs"},
+	} {
+		if strings.Contains(words, known.words) {
+			return known.advice
+		}
+	}
+	return "see docker service ps --no-trunc"
+}

@@ -1,0 +1,212 @@
+package install_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/interlock-lb/interlock/internal/docker"
+	"github.com/interlock-lb/interlock/internal/install"
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+func newSwarm() *fakeSwarm {
+	node := func(name string, labels map[string]string) snapshot.Node {
+		return snapshot.Node{ID: name, Hostname: name, Ready: true, Addr: netip.MustParseAddr("192.0.2.1"), Labels: labels}
+	}
+	edge := map[string]string{"nodetype": "loadbalancer"}
+	return &fakeSwarm{snap: snapshot.Snapshot{Nodes: []snapshot.Node{node("lb-00", edge), node("lb-01", edge), node("worker-00", nil)}}}
+}
+
+// fakeSwarm is a Swarm in which whatever is made is there at once.
+type fakeSwarm struct {
+	snap snapshot.Snapshot
+	made int
+}
+
+func (f *fakeSwarm) Snapshot(context.Context) (*snapshot.Snapshot, error) { return &f.snap, nil }
+
+func (f *fakeSwarm) id() string { f.made++; return fmt.Sprintf("id%d", f.made) }
+
+func (f *fakeSwarm) Deploy(_ context.Context, current *snapshot.Service, d docker.Deployment) (string, error) {
+	if current != nil {
+		current.Spec = d.Spec
+		return current.ID, nil
+	}
+	s := snapshot.Service{ID: f.id(), Spec: d.Spec}
+	f.snap.Services = append(f.snap.Services, s)
+	return s.ID, nil
+}
+
+func (f *fakeSwarm) CreateNetwork(_ context.Context, name string, labels map[string]string) (string, error) {
+	n := snapshot.Network{ID: f.id(), Name: name, Labels: labels}
+	f.snap.Networks = append(f.snap.Networks, n)
+	return n.ID, nil
+}
+
+func (f *fakeSwarm) CreateConfig(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
+	return f.object(&f.snap.Configs, name, labels), nil
+}
+
+func (f *fakeSwarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
+	return f.object(&f.snap.Secrets, name, labels), nil
+}
+
+func (f *fakeSwarm) object(list *[]snapshot.Object, name string, labels map[string]string) string {
+	o := snapshot.Object{ID: f.id(), Name: name, Labels: labels}
+	*list = append(*list, o)
+	return o.ID
+}
+
+func (f *fakeSwarm) RemoveService(_ context.Context, id string) error {
+	f.snap.Services = slices.DeleteFunc(f.snap.Services, func(s snapshot.Service) bool { return s.ID == id })
+	return nil
+}
+
+func (f *fakeSwarm) RemoveNetwork(_ context.Context, id string) error {
+	f.snap.Networks = slices.DeleteFunc(f.snap.Networks, func(n snapshot.Network) bool { return n.ID == id })
+	return nil
+}
+
+func (f *fakeSwarm) RemoveConfig(_ context.Context, id string) error {
+	f.snap.Configs = slices.DeleteFunc(f.snap.Configs, func(o snapshot.Object) bool { return o.ID == id })
+	return nil
+}
+
+func (f *fakeSwarm) RemoveSecret(_ context.Context, id string) error {
+	f.snap.Secrets = slices.DeleteFunc(f.snap.Secrets, func(o snapshot.Object) bool { return o.ID == id })
+	return nil
+}
+
+// installOn plans and applies, and returns the steps.
+func installOn(t *testing.T, f *fakeSwarm, o install.Options) []string {
+	t.Helper()
+	stack, err := install.NewStack(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := stack.Plan(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, p)
+	return p.Steps
+}
+
+func apply(t *testing.T, p *install.Plan) {
+	t.Helper()
+	if err := p.Apply(t.Context(), func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASecondInstallChangesNothingAndOtherFlagsUpdate(t *testing.T) {
+	f, o := newSwarm(), options("proxy-only")
+	if steps := installOn(t, f, o); len(steps) != 4 {
+		t.Errorf("the first install has the steps %q", steps)
+	}
+	core := f.snap.Services[0].Spec
+	if core.Networks[0] != f.snap.Networks[0].ID || core.Configs[0].ID != f.snap.Configs[0].ID || core.Secrets[0].ID != f.snap.Secrets[0].ID {
+		t.Errorf("the core's service does not use what was made for it: %+v", core)
+	}
+	if steps := installOn(t, f, o); len(steps) != 0 {
+		t.Errorf("the second install has the steps %q", steps)
+	}
+	o.Port = 8080
+	steps := installOn(t, f, o)
+	if len(steps) != 2 || !strings.HasPrefix(steps[0], "create the config ") || !strings.HasPrefix(steps[1], "update the service interlock_core") {
+		t.Errorf("an install with another port has the steps %q", steps)
+	}
+}
+
+func TestWhatKeepsTrafficFromFlowingIsSaidBeforeAnythingIsDone(t *testing.T) {
+	service := func(name, label, value string, ports ...snapshot.Port) snapshot.Service {
+		return snapshot.Service{ID: name, Spec: snapshot.ServiceSpec{Name: name, Labels: map[string]string{label: value}, Ports: ports}}
+	}
+	host := snapshot.Port{Protocol: "tcp", Target: 8080, Published: 443, Mode: snapshot.PublishHost}
+	for want, spoil := range map[string]func(*fakeSwarm){
+		"no node has the label nodetype=loadbalancer": func(f *fakeSwarm) { f.snap.Nodes = f.snap.Nodes[2:] },
+		"none is ready":                       func(f *fakeSwarm) { f.snap.Nodes[0].Ready, f.snap.Nodes[1].Ready = false, false },
+		"need as many nodes, and there are 1": func(f *fakeSwarm) { f.snap.Nodes = f.snap.Nodes[1:] },
+		"a service interlock_core exists and is none of the stack": func(f *fakeSwarm) {
+			f.snap.Services = []snapshot.Service{service("interlock_core", "", "")}
+		},
+		"a service interlock-proxy exists and belongs to another": func(f *fakeSwarm) {
+			f.snap.Services = []snapshot.Service{service("interlock-proxy", "", "")}
+		},
+		"port 443 is published by the service shop": func(f *fakeSwarm) {
+			f.snap.Services = []snapshot.Service{service("shop", "", "", host)}
+			f.snap.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "lb-01"}}
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			f := newSwarm()
+			spoil(f)
+			stack, err := install.NewStack(options("hybrid"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stack.Plan(t.Context(), f); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+}
+
+func TestAPortPublishedWhereNoProxyRunsIsNoObstacle(t *testing.T) {
+	f := newSwarm()
+	f.snap.Services = []snapshot.Service{{ID: "shop", Spec: snapshot.ServiceSpec{Name: "shop", Ports: []snapshot.Port{
+		{Protocol: "tcp", Target: 8080, Published: 80, Mode: snapshot.PublishHost},
+	}}}}
+	f.snap.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "worker-00"}}
+	installOn(t, f, options("hybrid"))
+}
+
+func TestUninstallRemovesOurOwnAndNothingElse(t *testing.T) {
+	f := newSwarm()
+	installOn(t, f, options("application-only"))
+	kept := func(name, owner, secret string) snapshot.Service {
+		return snapshot.Service{ID: name, Spec: snapshot.ServiceSpec{
+			Name: name, Labels: map[string]string{plan.LabelRole: "proxy", plan.LabelOwner: owner},
+			Secrets: []snapshot.FileRef{{ID: secret}},
+		}}
+	}
+	identity := func(id string) snapshot.Object {
+		return snapshot.Object{ID: id, Name: id, Labels: map[string]string{plan.LabelRole: "proxy"}}
+	}
+	core := f.snap.Services[0].ID
+	f.snap.Services = append(f.snap.Services, kept("interlock-proxy", core, "ours"), kept("their-proxy", "theirs", "theirs"),
+		snapshot.Service{ID: "shop", Spec: snapshot.ServiceSpec{Name: "shop"}})
+	f.snap.Secrets = append(f.snap.Secrets, identity("ours"), identity("theirs"), snapshot.Object{ID: "shop.key", Name: "shop.key"})
+	f.snap.Networks = append(f.snap.Networks, snapshot.Network{ID: "front", Name: "front"})
+
+	p, err := install.Removal(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, p)
+	var left []string
+	for _, s := range f.snap.Services {
+		left = append(left, s.ID)
+	}
+	for _, list := range [][]snapshot.Object{f.snap.Secrets, f.snap.Configs} {
+		for _, o := range list {
+			left = append(left, o.ID)
+		}
+	}
+	for _, n := range f.snap.Networks {
+		left = append(left, n.ID)
+	}
+	if diff := cmp.Diff([]string{"their-proxy", "shop", "theirs", "shop.key", "front"}, left); diff != "" {
+		t.Error(diff)
+	}
+	if p, err := install.Removal(t.Context(), f); err != nil || len(p.Steps) > 0 {
+		t.Errorf("a second removal plans %v, %v", p, err)
+	}
+}
