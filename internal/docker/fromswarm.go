@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/mount"
 	"github.com/moby/moby/api/types/swarm"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
@@ -55,9 +56,7 @@ func containerFromSwarm(spec *snapshot.ServiceSpec, c *swarm.ContainerSpec) {
 	spec.ReadOnly = c.ReadOnly
 	spec.CapabilityDrop = c.CapabilityDrop
 	for _, m := range c.Mounts {
-		spec.Mounts = append(spec.Mounts, snapshot.Mount{
-			Type: string(m.Type), Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
-		})
+		spec.Mounts = append(spec.Mounts, mountFromSwarm(m))
 	}
 	for _, ref := range c.Secrets {
 		if ref != nil && ref.File != nil {
@@ -75,6 +74,14 @@ func containerFromSwarm(spec *snapshot.ServiceSpec, c *swarm.ContainerSpec) {
 			})
 		}
 	}
+}
+
+func mountFromSwarm(raw mount.Mount) snapshot.Mount {
+	m := snapshot.Mount{Type: string(raw.Type), Source: raw.Source, Target: raw.Target, ReadOnly: raw.ReadOnly}
+	if o := raw.TmpfsOptions; o != nil {
+		m.TmpfsSize, m.TmpfsMode = o.SizeBytes, uint32(o.Mode)
+	}
+	return m
 }
 
 // replicasFromSwarm returns nil for a service that runs on every node. A job's

@@ -175,6 +175,14 @@ func mountsToSwarm(raw []mount.Mount, want []snapshot.Mount) []mount.Mount {
 	same := func(m mount.Mount, w snapshot.Mount) bool { return m.Target == w.Target && string(m.Type) == w.Type }
 	return keep(raw, want, same, func(m *mount.Mount, w snapshot.Mount) {
 		m.Type, m.Source, m.Target, m.ReadOnly = mount.Type(w.Type), w.Source, w.Target, w.ReadOnly
+		if m.TmpfsOptions == nil && w.TmpfsSize == 0 && w.TmpfsMode == 0 {
+			return
+		}
+		if m.TmpfsOptions == nil {
+			m.TmpfsOptions = &mount.TmpfsOptions{}
+		}
+		// The engine reads these bits as chmod(2) does, not as Go does.
+		m.TmpfsOptions.SizeBytes, m.TmpfsOptions.Mode = w.TmpfsSize, os.FileMode(w.TmpfsMode)
 	})
 }
 

@@ -39,7 +39,7 @@ func fullSpec(t *testing.T, c *Client, name string) snapshot.ServiceSpec {
 		Ports: []snapshot.Port{{Target: 80, Published: 8000, Mode: snapshot.PublishHost}, {Target: 53, Protocol: "udp"}},
 		Mounts: []snapshot.Mount{
 			{Type: "volume", Source: "cache", Target: "/cache"},
-			{Type: "tmpfs", Target: "/tmp"},
+			{Type: "tmpfs", Target: "/tmp", TmpfsSize: 1 << 20, TmpfsMode: 0o1777},
 			{Type: "bind", Source: "/etc", Target: "/host", ReadOnly: true},
 		},
 		Secrets:    []snapshot.FileRef{{ID: secret, Name: name + "-secret", Target: "key", Mode: 0o400}},

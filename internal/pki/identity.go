@@ -20,6 +20,8 @@ const maxIdentityFile = 512 << 10
 type Identity struct {
 	name  Name
 	roots *x509.CertPool
+	// original is the key that came with the identity; renewals leave it.
+	original crypto.Signer
 
 	mu      sync.RWMutex
 	present *tls.Certificate
@@ -48,7 +50,9 @@ func NewIdentity(pem []byte) (*Identity, error) {
 	if err := verify(pair.certificate, roots, pair.certificate.NotBefore); err != nil {
 		return nil, fmt.Errorf("the identity of %s: %w", name, err)
 	}
-	return &Identity{name: name, roots: roots, present: tlsCertificate(pair.certificate, pair.key)}, nil
+	return &Identity{
+		name: name, roots: roots, original: pair.key, present: tlsCertificate(pair.certificate, pair.key),
+	}, nil
 }
 
 // LoadIdentity reads an identity from a file, such as a mounted secret.

@@ -110,6 +110,12 @@ type Mount struct {
 	Source   string `json:"source,omitempty"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"readOnly,omitempty"`
+	// TmpfsSize bounds a tmpfs in bytes; 0: half of the node's memory.
+	TmpfsSize int64 `json:"tmpfsSize,omitempty"`
+	// TmpfsMode are the permission bits of a tmpfs's folder as chmod(2) numbers
+	// them, the sticky bit included; 0: those of the folder below it. A tmpfs is
+	// root's: Docker cannot give it to somebody else.
+	TmpfsMode uint32 `json:"tmpfsMode,omitempty"`
 }
 
 // FileRef puts a Swarm secret or config into a container as a file.
