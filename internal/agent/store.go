@@ -40,9 +40,10 @@ type storedBundle struct {
 }
 
 type storedFile struct {
-	Path string      `json:"path"`
-	Mode fs.FileMode `json:"mode"`
-	Data []byte      `json:"data"`
+	Path      string      `json:"path"`
+	Mode      fs.FileMode `json:"mode"`
+	Data      []byte      `json:"data"`
+	Sensitive bool        `json:"sensitive,omitempty"`
 }
 
 func openStore(dir string) (*store, error) {

@@ -177,7 +177,7 @@ func TestWhatAnExtensionRendersGoesToTheProxiesThatSwarmShows(t *testing.T) {
 		if p.Table == nil || len(p.Table.Hosts) != 1 {
 			t.Fatalf("publication: %+v", p)
 		}
-		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("one")})
 		r.wait(3 * time.Second)
 		want := []delivery.Proxy{{Task: "task-interlock-proxy-1", Node: "node-3", Addr: netip.MustParseAddrPort("10.0.0.3:32770")}}
 		if diff := cmp.Diff(want, r.deliverer.proxies[""], cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
@@ -217,8 +217,8 @@ func TestABundleOfAnOldTableDoesNotReplaceANewerOne(t *testing.T) {
 		})
 		r.settle()
 		newer, _ := r.Tables().Publication("")
-		r.Tables().PutBundle("", newer.Generation, newer.Version, bundle("newer"))
-		r.Tables().PutBundle("", old.Generation, old.Version, bundle("old"))
+		r.Tables().PutBundle("", newer.Generation, newer.Version, render.Result{Bundle: bundle("newer")})
+		r.Tables().PutBundle("", old.Generation, old.Version, render.Result{Bundle: bundle("old")})
 		r.wait(3 * time.Second)
 		if b := r.deliverer.bundles[""]; b == nil || b.Token != "newer" {
 			t.Errorf("delivered: %+v", b)
@@ -277,7 +277,7 @@ func TestAFirstReadingOfNothingIsDoubtedToo(t *testing.T) {
 func TestWhatSwarmRefusesIsSaidAndTriedAgain(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		p, _ := r.Tables().Publication("")
-		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("one")})
 		r.swarm.mu.Lock()
 		r.swarm.refuse = fs.ErrPermission
 		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
@@ -325,7 +325,7 @@ func TestAnExtensionThatNeverAnswersIsAProblem(t *testing.T) {
 		r.wait(20 * time.Second)
 		r.expectProblem(t, problem.Unreachable, `reaches the core at "10.0.0.1:32768"`)
 		p, _ := r.Tables().Publication("")
-		r.Tables().PutBundle("", p.Generation, p.Version, bundle("one"))
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("one")})
 		r.wait(time.Second)
 		if problems := r.Problems(); len(problems) != 0 {
 			t.Errorf("still problems: %v", problems)
@@ -336,7 +336,7 @@ func TestAnExtensionThatNeverAnswersIsAProblem(t *testing.T) {
 func TestABundleOfAnotherCoresTableIsNotTaken(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		p, _ := r.Tables().Publication("")
-		r.Tables().PutBundle("", p.Generation, "another table", bundle("foreign"))
+		r.Tables().PutBundle("", p.Generation, "another table", render.Result{Bundle: bundle("foreign")})
 		r.wait(time.Second)
 		if b := r.deliverer.bundles[""]; b != nil {
 			t.Errorf("delivered: %+v", b)
@@ -380,7 +380,7 @@ func TestWhatProxiesRefuseIsAProblemUntilTheyTakeIt(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		p, _ := r.Tables().Publication("")
 		refused := bundle("refused")
-		r.Tables().PutBundle("", p.Generation, p.Version, refused)
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: refused})
 		proxy := delivery.Proxy{Task: "t", Node: "lb-00", Addr: netip.MustParseAddrPort("10.0.0.3:32770")}
 		r.deliverer.report(delivery.Status{Proxy: proxy, Connected: true, RefusedVersion: refused.Version(), Refusal: `unknown directive "x"`})
 		r.wait(3 * time.Second)
@@ -415,7 +415,7 @@ func TestWhatPassesAtOnceIsNoProblem(t *testing.T) {
 func TestAFailedRenderingKeepsTheLastBundle(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		p, _ := r.Tables().Publication("")
-		r.Tables().PutBundle("", p.Generation, p.Version, bundle("good"))
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("good")})
 		r.Tables().PutFailure("", p.Generation, p.Version, "option PidPath: no such thing")
 		r.wait(3 * time.Second)
 		r.expectProblem(t, problem.RenderFailed, "option PidPath: no such thing")

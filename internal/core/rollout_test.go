@@ -30,7 +30,7 @@ func stock() *settings.Settings {
 // offer hands the core a bundle of the present table.
 func (r running) offer(content string) {
 	p, _ := r.Tables().Publication("")
-	r.Tables().PutBundle("", p.Generation, p.Version, bundle(content))
+	r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle(content)})
 }
 
 // offered waits until a bundle has been rolled out, which it plays Swarm for.
@@ -260,7 +260,7 @@ func TestABundleThatNoConfigCanHoldIsAProblemAndLosesNothing(t *testing.T) {
 		r.offered("small")
 		p, _ := r.Tables().Publication("")
 		large := render.Bundle{Token: "large", Files: []render.File{{Path: confPath, Data: bytes.Repeat([]byte("x"), 1000<<10)}}}
-		r.Tables().PutBundle("", p.Generation, p.Version, large)
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: large})
 		r.wait(10 * time.Second)
 		r.expectServed(t, "small")
 		r.expectProblem(t, problem.BundleTooLarge, "/etc/nginx/nginx.conf has 1024000 bytes, and Swarm takes at most 1023999")

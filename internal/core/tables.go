@@ -63,13 +63,13 @@ func (t *Tables) Publication(cluster string) (render.Publication, <-chan struct{
 
 // PutBundle takes what an extension rendered. One that is older than what is
 // there is dropped.
-func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion string, b render.Bundle) {
-	version := b.Version() // of megabytes perhaps, so not while others wait
+func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion string, r render.Result) {
+	version := r.Bundle.Version() // of megabytes perhaps, so not while others wait
 	t.mu.Lock()
 	c := t.cluster(cluster)
 	fresh := c.ours(generation, tableVersion) && generation >= c.answer.generation
 	if fresh {
-		c.answer = answer{bundle: &b, version: version, generation: generation, tableVersion: tableVersion}
+		c.answer = answer{bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion}
 	}
 	t.mu.Unlock()
 	if fresh {

@@ -29,7 +29,7 @@ type Core interface {
 	// time, until the connection ends or ctx does. It never returns nil.
 	Watch(ctx context.Context, next func(render.Publication)) error
 	// PutBundle hands back what was rendered from a publication's table.
-	PutBundle(ctx context.Context, generation uint64, tableVersion string, b render.Bundle) error
+	PutBundle(ctx context.Context, generation uint64, tableVersion string, r render.Result) error
 	// PutFailure says why nothing could be rendered.
 	PutFailure(ctx context.Context, generation uint64, tableVersion, reason string) error
 	// RenewIdentity has a PKCS #10 request signed. Both sides are DER.
@@ -162,7 +162,7 @@ func (e *Extension) answer(ctx context.Context, p render.Publication) error {
 	defer cancel()
 	bundle, err := e.renderer.render(p)
 	if err == nil {
-		if err = e.core.PutBundle(ctx, p.Generation, p.Version, bundle); err == nil {
+		if err = e.core.PutBundle(ctx, p.Generation, p.Version, render.Result{Bundle: bundle}); err == nil {
 			e.log.Info("bundle handed to the core", "generation", p.Generation, "table", p.Version,
 				"bundle", bundle.Version(), "bytes", bundle.Size())
 			return nil

@@ -51,8 +51,8 @@ func (c *fakeCore) Watch(ctx context.Context, next func(render.Publication)) err
 	}
 }
 
-func (c *fakeCore) PutBundle(_ context.Context, generation uint64, version string, b render.Bundle) error {
-	return c.answer(version, fmt.Sprintf("%d %s: %s", generation, version, b.Token))
+func (c *fakeCore) PutBundle(_ context.Context, generation uint64, version string, r render.Result) error {
+	return c.answer(version, fmt.Sprintf("%d %s: %s", generation, version, r.Bundle.Token))
 }
 
 func (c *fakeCore) PutFailure(_ context.Context, generation uint64, version, reason string) error {

@@ -15,27 +15,31 @@ type Kind string
 
 // The kinds of problems.
 const (
-	BadLabel       Kind = "bad-label"        // a label's value does not parse
-	MissingLabel   Kind = "missing-label"    // a label that routing needs is absent
-	UnknownLabel   Kind = "unknown-label"    // a com.docker.lb. label that does not exist
-	NoEffect       Kind = "no-effect"        // something is understood but not acted on
-	NoAddress      Kind = "no-address"       // tasks run, but the proxy can reach none of them
-	Conflict       Kind = "conflict"         // an older service decides otherwise about the same host or path
-	ManyNetworks   Kind = "many-networks"    // several networks would do, and no label says which one
-	NoCluster      Kind = "no-cluster"       // service_cluster names a cluster nobody serves
-	NameTaken      Kind = "name-taken"       // a service of that name exists and is not ours
-	PortTaken      Kind = "port-taken"       // a published port is in use on a node
-	Stranger       Kind = "stranger"         // a service passes for one of ours and is not
-	RolledBack     Kind = "rolled-back"      // Swarm took a change of ours back
-	TaskFailing    Kind = "task-failing"     // a service that Interlock keeps cannot start its tasks
-	BundleRefused  Kind = "bundle-refused"   // a proxy did not accept a bundle
-	BundleTooLarge Kind = "bundle-too-large" // no Docker config can hold a bundle
-	RenderFailed   Kind = "render-failed"    // an extension could not render a table
-	Unreachable    Kind = "unreachable"      // a proxy or extension does not answer
-	SwarmRefused   Kind = "swarm-refused"    // Swarm did not accept a change
-	NoConfig       Kind = "no-config"        // config.toml names a Docker config that Swarm does not have
-	NoCoreEndpoint Kind = "no-core-endpoint" // extensions cannot be told where the core is
-	Abandoned      Kind = "abandoned"        // a service that Interlock kept and no longer does
+	BadLabel       Kind = "bad-label"           // a label's value does not parse
+	MissingLabel   Kind = "missing-label"       // a label that routing needs is absent
+	UnknownLabel   Kind = "unknown-label"       // a com.docker.lb. label that does not exist
+	NoEffect       Kind = "no-effect"           // something is understood but not acted on
+	NoSecret       Kind = "no-secret"           // a label names a secret that is not there, or is not for services
+	BadCertificate Kind = "bad-certificate"     // a certificate and key cannot be used
+	CertExpired    Kind = "expired-certificate" // a certificate is past its time
+	CertName       Kind = "certificate-name"    // a certificate is not for the host that it is used for
+	NoAddress      Kind = "no-address"          // tasks run, but the proxy can reach none of them
+	Conflict       Kind = "conflict"            // an older service decides otherwise about the same host or path
+	ManyNetworks   Kind = "many-networks"       // several networks would do, and no label says which one
+	NoCluster      Kind = "no-cluster"          // service_cluster names a cluster nobody serves
+	NameTaken      Kind = "name-taken"          // a service of that name exists and is not ours
+	PortTaken      Kind = "port-taken"          // a published port is in use on a node
+	Stranger       Kind = "stranger"            // a service passes for one of ours and is not
+	RolledBack     Kind = "rolled-back"         // Swarm took a change of ours back
+	TaskFailing    Kind = "task-failing"        // a service that Interlock keeps cannot start its tasks
+	BundleRefused  Kind = "bundle-refused"      // a proxy did not accept a bundle
+	BundleTooLarge Kind = "bundle-too-large"    // no Docker config can hold a bundle
+	RenderFailed   Kind = "render-failed"       // an extension could not render a table
+	Unreachable    Kind = "unreachable"         // a proxy or extension does not answer
+	SwarmRefused   Kind = "swarm-refused"       // Swarm did not accept a change
+	NoConfig       Kind = "no-config"           // config.toml names a Docker config that Swarm does not have
+	NoCoreEndpoint Kind = "no-core-endpoint"    // extensions cannot be told where the core is
+	Abandoned      Kind = "abandoned"           // a service that Interlock kept and no longer does
 )
 
 // Problem is one finding.

@@ -27,6 +27,9 @@ type File struct {
 	Path string
 	Mode fs.FileMode
 	Data []byte
+	// Sensitive says that the file holds a key: it is kept in memory or tmpfs
+	// only, and nobody but its owner may read it.
+	Sensitive bool
 }
 
 // Version is the hash of all files: equal versions are equal bundles.
@@ -41,7 +44,10 @@ func (b *Bundle) Version() string {
 	for _, f := range b.Files {
 		field([]byte(f.Path))
 		var mode [4]byte
-		binary.BigEndian.PutUint32(mode[:], uint32(f.Mode))
+		binary.BigEndian.PutUint32(mode[:], uint32(f.Mode.Perm()))
+		if f.Sensitive {
+			mode[0] = 1 // above all permissions
+		}
 		field(mode[:])
 		field(f.Data)
 	}

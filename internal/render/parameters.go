@@ -4,6 +4,12 @@ package render
 type Parameters struct {
 	Port    uint16 // plain HTTP, inside the proxy's container
 	SSLPort uint16 // TLS, inside the proxy's container
+	// PublishedSSLPort is TLS, outside: where clients are redirected to. 0:
+	// nowhere known, so 443.
+	PublishedSSLPort uint16
+	// MountedCredentials says that the proxies have the credentials that the
+	// table names at MountedDir themselves. Else the bundle has their content.
+	MountedCredentials bool
 	// ConfigPath is where the main configuration file stands in the proxy's
 	// container.
 	ConfigPath string

@@ -18,6 +18,9 @@ type Table struct {
 	// Default has the routes of the hosts that no virtual host names, in the
 	// order of a virtual host's; empty: nobody answers for those.
 	Default []Route `json:"default,omitempty"`
+	// Passthrough are the hosts whose TLS connections are not ended, sorted by
+	// name. None of them has a credential.
+	Passthrough []Passthrough `json:"passthrough,omitempty"`
 	// Upstreams are sorted by name and cover every name that an action uses.
 	Upstreams []Upstream `json:"upstreams"`
 }
@@ -29,9 +32,37 @@ type VirtualHost struct {
 	Name string `json:"name"`
 	// Redirects are sorted by scheme, each of which is there at most once.
 	Redirects []Redirect `json:"redirects,omitempty"`
+	// Credential is nil where the host is not served over TLS.
+	Credential *Credential `json:"credential,omitempty"`
 	// Routes are sorted so that the longest prefix comes first, then by prefix.
 	// They hold for the schemes that are not redirected.
 	Routes []Route `json:"routes"`
+}
+
+// Credential is what a host proves its name with in TLS. Its content is not in
+// the table: whoever renders has it at hand.
+type Credential struct {
+	Chain Material `json:"chain"` // PEM: the certificate, then its issuers'
+	Key   Material `json:"key"`   // PEM; equal to Chain where one holds both
+	// Asker is the name of the service that asked for it, for findings.
+	Asker string `json:"asker"`
+}
+
+// Material names a secret content.
+type Material struct {
+	Name string `json:"name"`
+	ID   string `json:"id"` // another one whenever the content is
+}
+
+// Passthrough hands the TLS connections of a host, chosen by the name that the
+// client asks for, to endpoints as they come.
+type Passthrough struct {
+	Name string `json:"name"` // as a virtual host's
+	// Forward is never by cookie, and to upstreams without TLS of their own:
+	// what they get is the client's.
+	Forward Forward `json:"forward"`
+	// RedirectPlain redirects plain requests for the host to https.
+	RedirectPlain bool `json:"redirectPlain,omitempty"`
 }
 
 // Redirect answers every request of a scheme with 302 to the target, followed
@@ -52,7 +83,10 @@ type Route struct {
 	// websockets and to nothing else, as clients write them: sorted, at or below
 	// the prefix, and not below a longer prefix of the same host.
 	Websockets []string `json:"websockets,omitempty"`
-	Forward    Forward  `json:"forward"`
+	// TLSOnly redirects plain requests to https. Where the host has no usable
+	// credential they are answered with 503.
+	TLSOnly bool    `json:"tlsOnly,omitempty"`
+	Forward Forward `json:"forward"`
 }
 
 // Forward spreads requests over all endpoints of its upstreams alike, so that

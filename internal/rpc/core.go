@@ -98,11 +98,10 @@ func readPublication(message *interlockv1.WatchTablesResponse) (render.Publicati
 }
 
 // PutBundle implements extension.Core.
-func (c *CoreClient) PutBundle(ctx context.Context, generation uint64, tableVersion string, b render.Bundle) error {
-	return c.put(ctx, &interlockv1.PutBundleRequest{
-		Generation: generation, TableVersion: tableVersion,
-		Result: &interlockv1.PutBundleRequest_Bundle{Bundle: wire.BundleMessage(&b)},
-	})
+func (c *CoreClient) PutBundle(ctx context.Context, generation uint64, tableVersion string, r render.Result) error {
+	request := wire.ResultMessage(&r)
+	request.Generation, request.TableVersion = generation, tableVersion
+	return c.put(ctx, request)
 }
 
 // PutFailure implements extension.Core.

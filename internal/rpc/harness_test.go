@@ -193,8 +193,8 @@ func (f *fakeTables) Publication(cluster string) (render.Publication, <-chan str
 	return f.current[cluster], f.outdated
 }
 
-func (f *fakeTables) PutBundle(cluster string, generation uint64, version string, b render.Bundle) {
-	f.answers <- handedBack{cluster: cluster, generation: generation, version: version, bundle: b}
+func (f *fakeTables) PutBundle(cluster string, generation uint64, version string, r render.Result) {
+	f.answers <- handedBack{cluster: cluster, generation: generation, version: version, bundle: r.Bundle}
 }
 
 func (f *fakeTables) PutFailure(cluster string, generation uint64, version, reason string) {

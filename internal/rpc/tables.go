@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 
@@ -29,7 +28,7 @@ type Tables interface {
 	// as long as there is none, and a channel that is closed when it is out of date.
 	Publication(cluster string) (render.Publication, <-chan struct{})
 	// PutBundle takes what an extension rendered.
-	PutBundle(cluster string, generation uint64, tableVersion string, b render.Bundle)
+	PutBundle(cluster string, generation uint64, tableVersion string, r render.Result)
 	// PutFailure takes an extension's word that it could not render a table.
 	PutFailure(cluster string, generation uint64, tableVersion, reason string)
 }
@@ -115,11 +114,11 @@ func (s *tableService) PutBundle(ctx context.Context, request *interlockv1.PutBu
 	}
 	switch result := request.GetResult().(type) {
 	case *interlockv1.PutBundleRequest_Bundle:
-		bundle, err := wire.Bundle(result.Bundle)
+		rendered, err := wire.Result(request)
 		if err != nil {
-			return nil, invalid(fmt.Errorf("the bundle: %w", err))
+			return nil, invalid(err)
 		}
-		s.Tables.PutBundle(name.Cluster, request.GetGeneration(), request.GetTableVersion(), bundle)
+		s.Tables.PutBundle(name.Cluster, request.GetGeneration(), request.GetTableVersion(), rendered)
 	case *interlockv1.PutBundleRequest_Failure:
 		s.Tables.PutFailure(name.Cluster, request.GetGeneration(), request.GetTableVersion(), wire.Reason(result.Failure))
 	default:

@@ -18,7 +18,7 @@ func BundleMessage(b *render.Bundle) *interlockv1.Bundle {
 		Files: make([]*interlockv1.File, 0, len(b.Files)), Token: b.Token, Version: b.Version(),
 	}
 	for _, f := range b.Files {
-		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data})
+		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data, Sensitive: f.Sensitive})
 	}
 	return message
 }
@@ -54,6 +54,8 @@ func readFile(message *interlockv1.File) (render.File, error) {
 		return render.File{}, errors.New("the path must be absolute and without detours")
 	case mode&^fs.ModePerm != 0:
 		return render.File{}, fmt.Errorf("mode %#o is more than permissions", message.GetMode())
+	case message.GetSensitive() && mode&0o077 != 0:
+		return render.File{}, fmt.Errorf("mode %#o would let others read a key", message.GetMode())
 	}
-	return render.File{Path: name, Mode: mode, Data: message.GetData()}, nil
+	return render.File{Path: name, Mode: mode, Data: message.GetData(), Sensitive: message.GetSensitive()}, nil
 }

@@ -26,18 +26,20 @@ func ParametersMessage(p render.Parameters) (*interlockv1.ProxyParameters, error
 		config.Fields[key] = value
 	}
 	return &interlockv1.ProxyParameters{
-		Port: uint32(p.Port), SslPort: uint32(p.SSLPort), ConfigPath: p.ConfigPath, Config: config, Agentless: p.Agentless,
+		Port: uint32(p.Port), SslPort: uint32(p.SSLPort), ConfigPath: p.ConfigPath, Config: config,
+		PublishedSslPort: uint32(p.PublishedSSLPort), MountedCredentials: p.MountedCredentials, Agentless: p.Agentless,
 	}, nil
 }
 
 // Parameters reads what the operator configured. Numbers arrive as float64.
 func Parameters(message *interlockv1.ProxyParameters) (render.Parameters, error) {
 	var p render.Parameters
-	port, sslPort := message.GetPort(), message.GetSslPort()
-	if port > math.MaxUint16 || sslPort > math.MaxUint16 {
-		return p, fmt.Errorf("ports %d and %d: a port is at most %d", port, sslPort, math.MaxUint16)
+	port, sslPort, published := message.GetPort(), message.GetSslPort(), message.GetPublishedSslPort()
+	if max(port, sslPort, published) > math.MaxUint16 {
+		return p, fmt.Errorf("ports %d, %d and %d: a port is at most %d", port, sslPort, published, math.MaxUint16)
 	}
-	p.Port, p.SSLPort, p.ConfigPath = uint16(port), uint16(sslPort), message.GetConfigPath()
+	p.Port, p.SSLPort, p.PublishedSSLPort = uint16(port), uint16(sslPort), uint16(published)
+	p.ConfigPath, p.MountedCredentials = message.GetConfigPath(), message.GetMountedCredentials()
 	p.Agentless = message.GetAgentless()
 	if p.ConfigPath != "" && (!path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath) {
 		return p, fmt.Errorf("configuration path %q: it must be absolute and without detours", p.ConfigPath)

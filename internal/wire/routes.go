@@ -30,6 +30,9 @@ func readHost(message *interlockv1.VirtualHost, known map[string]*route.TLS) (ro
 		return host, err
 	}
 	var err error
+	if host.Credential, err = readCredential(message.GetCredential()); err != nil {
+		return host, fmt.Errorf("credential: %w", err)
+	}
 	host.Routes, err = readRoutes(message.GetRoutes(), known)
 	return host, err
 }
@@ -58,7 +61,7 @@ func readRoutes(messages []*interlockv1.Route, known map[string]*route.TLS) ([]r
 }
 
 func readRoute(message *interlockv1.Route, known map[string]*route.TLS) (route.Route, error) {
-	r := route.Route{PathPrefix: message.GetPathPrefix(), Rewrite: message.GetRewrite(), Websockets: message.GetWebsockets()}
+	r := route.Route{PathPrefix: message.GetPathPrefix(), Rewrite: message.GetRewrite(), Websockets: message.GetWebsockets(), TLSOnly: message.GetTlsOnly()}
 	if !strings.HasPrefix(r.PathPrefix, "/") {
 		return r, errors.New("it does not begin with /")
 	}

@@ -23,10 +23,17 @@ func TableMessage(t *route.Table) *interlockv1.Table {
 	}
 	for i := range t.Hosts {
 		host := &interlockv1.VirtualHost{Name: t.Hosts[i].Name, Routes: routeMessages(t.Hosts[i].Routes)}
+		host.Credential = credentialMessage(t.Hosts[i].Credential)
 		for _, r := range t.Hosts[i].Redirects {
 			host.Redirects = append(host.Redirects, &interlockv1.Redirect{Scheme: r.Scheme, Target: r.Target})
 		}
 		message.Hosts = append(message.Hosts, host)
+	}
+	for i := range t.Passthrough {
+		p := &t.Passthrough[i]
+		message.Passthrough = append(message.Passthrough, &interlockv1.Passthrough{
+			Name: p.Name, Forward: forwardMessage(&p.Forward), RedirectPlain: p.RedirectPlain,
+		})
 	}
 	for i := range t.Upstreams {
 		message.Upstreams = append(message.Upstreams, upstreamMessage(&t.Upstreams[i]))
@@ -39,7 +46,7 @@ func routeMessages(routes []route.Route) []*interlockv1.Route {
 	for i := range routes {
 		r := &routes[i]
 		messages = append(messages, &interlockv1.Route{
-			PathPrefix: r.PathPrefix, Rewrite: r.Rewrite, Websockets: r.Websockets, Forward: forwardMessage(&r.Forward),
+			PathPrefix: r.PathPrefix, Rewrite: r.Rewrite, Websockets: r.Websockets, TlsOnly: r.TLSOnly, Forward: forwardMessage(&r.Forward),
 		})
 	}
 	return messages
@@ -108,6 +115,9 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 		t.Hosts = append(t.Hosts, host)
 	}
 	if err := ascending("host", t.Hosts, func(h route.VirtualHost) string { return h.Name }); err != nil {
+		return nil, err
+	}
+	if err := readPassthroughs(t, message.GetPassthrough(), known); err != nil {
 		return nil, err
 	}
 	var err error

@@ -78,7 +78,7 @@ func (x TLS_Verify) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TLS_Verify.Descriptor instead.
 func (TLS_Verify) EnumDescriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{9, 0}
+	return file_interlock_proto_rawDescGZIP(), []int{12, 0}
 }
 
 type WatchTablesRequest struct {
@@ -196,6 +196,11 @@ type ProxyParameters struct {
 	ConfigPath string                 `protobuf:"bytes,3,opt,name=config_path,json=configPath,proto3" json:"config_path,omitempty"` // where the main configuration file stands
 	// [Extensions.NAME.Config]: keys as the reference spells them.
 	Config *structpb.Struct `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	// TLS, outside: where clients are redirected to; 0: nowhere known, so 443.
+	PublishedSslPort uint32 `protobuf:"varint,5,opt,name=published_ssl_port,json=publishedSslPort,proto3" json:"published_ssl_port,omitempty"`
+	// The proxies have the credentials that the table names at
+	// /run/secrets/NAME themselves. Else their content is part of the bundle.
+	MountedCredentials bool `protobuf:"varint,6,opt,name=mounted_credentials,json=mountedCredentials,proto3" json:"mounted_credentials,omitempty"`
 	// The proxy is a stock image without Interlock's agent: the bundle reaches it
 	// as Docker configs, one for each file. No status socket, no file and no user
 	// may be named that only Interlock's own image has.
@@ -262,6 +267,20 @@ func (x *ProxyParameters) GetConfig() *structpb.Struct {
 	return nil
 }
 
+func (x *ProxyParameters) GetPublishedSslPort() uint32 {
+	if x != nil {
+		return x.PublishedSslPort
+	}
+	return 0
+}
+
+func (x *ProxyParameters) GetMountedCredentials() bool {
+	if x != nil {
+		return x.MountedCredentials
+	}
+	return false
+}
+
 func (x *ProxyParameters) GetAgentless() bool {
 	if x != nil {
 		return x.Agentless
@@ -275,6 +294,8 @@ type Table struct {
 	Upstreams []*Upstream            `protobuf:"bytes,3,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
 	// For the hosts that no virtual host names; empty: nobody answers for those.
 	DefaultRoutes []*Route `protobuf:"bytes,4,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
+	// Hosts whose TLS connections are not ended; none of them has a credential.
+	Passthrough   []*Passthrough `protobuf:"bytes,5,rep,name=passthrough,proto3" json:"passthrough,omitempty"` // sorted by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -330,20 +351,207 @@ func (x *Table) GetDefaultRoutes() []*Route {
 	return nil
 }
 
+func (x *Table) GetPassthrough() []*Passthrough {
+	if x != nil {
+		return x.Passthrough
+	}
+	return nil
+}
+
+// Passthrough hands the TLS connections of a host, chosen by the name that the
+// client asks for (SNI), to the endpoints as they come.
+type Passthrough struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`       // as a virtual host's
+	Forward *Forward               `protobuf:"bytes,2,opt,name=forward,proto3" json:"forward,omitempty"` // never by cookie, and to upstreams without TLS of their own
+	// Plain requests for the host are redirected to https.
+	RedirectPlain bool `protobuf:"varint,3,opt,name=redirect_plain,json=redirectPlain,proto3" json:"redirect_plain,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Passthrough) Reset() {
+	*x = Passthrough{}
+	mi := &file_interlock_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Passthrough) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Passthrough) ProtoMessage() {}
+
+func (x *Passthrough) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Passthrough.ProtoReflect.Descriptor instead.
+func (*Passthrough) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Passthrough) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Passthrough) GetForward() *Forward {
+	if x != nil {
+		return x.Forward
+	}
+	return nil
+}
+
+func (x *Passthrough) GetRedirectPlain() bool {
+	if x != nil {
+		return x.RedirectPlain
+	}
+	return false
+}
+
+// Credential is what a host proves its name with in TLS.
+type Credential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Chain *Material              `protobuf:"bytes,1,opt,name=chain,proto3" json:"chain,omitempty"` // PEM: the certificate, then its issuers'
+	Key   *Material              `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`     // PEM; the same material where one holds both
+	// The name of the service that asked for it, for findings.
+	Asker         string `protobuf:"bytes,3,opt,name=asker,proto3" json:"asker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Credential) Reset() {
+	*x = Credential{}
+	mi := &file_interlock_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Credential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Credential) ProtoMessage() {}
+
+func (x *Credential) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Credential.ProtoReflect.Descriptor instead.
+func (*Credential) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Credential) GetChain() *Material {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *Credential) GetKey() *Material {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Credential) GetAsker() string {
+	if x != nil {
+		return x.Asker
+	}
+	return ""
+}
+
+// Material names a secret that whoever renders has at hand; it never travels
+// with a table.
+type Material struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"` // another one whenever the content is
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Material) Reset() {
+	*x = Material{}
+	mi := &file_interlock_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Material) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Material) ProtoMessage() {}
+
+func (x *Material) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Material.ProtoReflect.Descriptor instead.
+func (*Material) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Material) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Material) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type VirtualHost struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The longest prefix comes first. They hold for the schemes that are not
 	// redirected.
 	Routes        []*Route    `protobuf:"bytes,2,rep,name=routes,proto3" json:"routes,omitempty"`
-	Redirects     []*Redirect `protobuf:"bytes,3,rep,name=redirects,proto3" json:"redirects,omitempty"` // sorted by scheme
+	Redirects     []*Redirect `protobuf:"bytes,3,rep,name=redirects,proto3" json:"redirects,omitempty"`   // sorted by scheme
+	Credential    *Credential `protobuf:"bytes,4,opt,name=credential,proto3" json:"credential,omitempty"` // absent: the host is not served over TLS
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VirtualHost) Reset() {
 	*x = VirtualHost{}
-	mi := &file_interlock_proto_msgTypes[4]
+	mi := &file_interlock_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +563,7 @@ func (x *VirtualHost) String() string {
 func (*VirtualHost) ProtoMessage() {}
 
 func (x *VirtualHost) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[4]
+	mi := &file_interlock_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +576,7 @@ func (x *VirtualHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VirtualHost.ProtoReflect.Descriptor instead.
 func (*VirtualHost) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{4}
+	return file_interlock_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VirtualHost) GetName() string {
@@ -392,6 +600,13 @@ func (x *VirtualHost) GetRedirects() []*Redirect {
 	return nil
 }
 
+func (x *VirtualHost) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
 // Redirect answers every request of a scheme with 302 to the target, followed
 // by the path and query of the request.
 type Redirect struct {
@@ -404,7 +619,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +631,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +644,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{5}
+	return file_interlock_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -457,14 +672,17 @@ type Route struct {
 	Rewrite bool `protobuf:"varint,3,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
 	// The paths that, with all below them, may be upgraded to websockets and to
 	// nothing else, as clients write them.
-	Websockets    []string `protobuf:"bytes,4,rep,name=websockets,proto3" json:"websockets,omitempty"`
+	Websockets []string `protobuf:"bytes,4,rep,name=websockets,proto3" json:"websockets,omitempty"`
+	// Plain requests are redirected to https. Where the host has no usable
+	// credential they are answered with 503.
+	TlsOnly       bool `protobuf:"varint,5,opt,name=tls_only,json=tlsOnly,proto3" json:"tls_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +694,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +707,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{6}
+	return file_interlock_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Route) GetPathPrefix() string {
@@ -520,6 +738,13 @@ func (x *Route) GetWebsockets() []string {
 	return nil
 }
 
+func (x *Route) GetTlsOnly() bool {
+	if x != nil {
+		return x.TlsOnly
+	}
+	return false
+}
+
 // Forward spreads requests alike over all endpoints of the named upstreams.
 type Forward struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -537,7 +762,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +774,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +787,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{7}
+	return file_interlock_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Forward) GetUpstreams() []string {
@@ -630,7 +855,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +867,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +880,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{8}
+	return file_interlock_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Upstream) GetName() string {
@@ -702,7 +927,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +939,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +952,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{9}
+	return file_interlock_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TLS) GetVerify() TLS_Verify {
@@ -747,7 +972,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +984,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +997,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{10}
+	return file_interlock_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Endpoint) GetAddress() string {
@@ -800,7 +1025,7 @@ type Bundle struct {
 
 func (x *Bundle) Reset() {
 	*x = Bundle{}
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1037,7 @@ func (x *Bundle) String() string {
 func (*Bundle) ProtoMessage() {}
 
 func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1050,7 @@ func (x *Bundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
 func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{11}
+	return file_interlock_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Bundle) GetFiles() []*File {
@@ -850,17 +1075,19 @@ func (x *Bundle) GetVersion() string {
 }
 
 type File struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Mode          uint32                 `protobuf:"varint,2,opt,name=mode,proto3" json:"mode,omitempty"`
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Mode  uint32                 `protobuf:"varint,2,opt,name=mode,proto3" json:"mode,omitempty"`
+	Data  []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// It holds a key: kept in memory or tmpfs only, and never readable by others.
+	Sensitive     bool `protobuf:"varint,4,opt,name=sensitive,proto3" json:"sensitive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1099,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1112,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{12}
+	return file_interlock_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *File) GetPath() string {
@@ -909,6 +1136,13 @@ func (x *File) GetData() []byte {
 	return nil
 }
 
+func (x *File) GetSensitive() bool {
+	if x != nil {
+		return x.Sensitive
+	}
+	return false
+}
+
 type PutBundleRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Generation   uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"` // of the table that was rendered
@@ -917,14 +1151,20 @@ type PutBundleRequest struct {
 	//
 	//	*PutBundleRequest_Bundle
 	//	*PutBundleRequest_Failure
-	Result        isPutBundleRequest_Result `protobuf_oneof:"result"`
+	Result isPutBundleRequest_Result `protobuf_oneof:"result"`
+	// What of the table is not served as it asks for, in the order of hosts.
+	Findings []*Finding `protobuf:"bytes,5,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The materials, by name, that the table names and whose content was not at
+	// hand; sorted. A bundle with any does less than the table says. It gives way
+	// to one of the same generation without.
+	Missing       []string `protobuf:"bytes,6,rep,name=missing,proto3" json:"missing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutBundleRequest) Reset() {
 	*x = PutBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1176,7 @@ func (x *PutBundleRequest) String() string {
 func (*PutBundleRequest) ProtoMessage() {}
 
 func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1189,7 @@ func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleRequest.ProtoReflect.Descriptor instead.
 func (*PutBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{13}
+	return file_interlock_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PutBundleRequest) GetGeneration() uint64 {
@@ -991,6 +1231,20 @@ func (x *PutBundleRequest) GetFailure() string {
 	return ""
 }
 
+func (x *PutBundleRequest) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *PutBundleRequest) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type isPutBundleRequest_Result interface {
 	isPutBundleRequest_Result()
 }
@@ -1007,6 +1261,69 @@ func (*PutBundleRequest_Bundle) isPutBundleRequest_Result() {}
 
 func (*PutBundleRequest_Failure) isPutBundleRequest_Result() {}
 
+// Finding is something about one host that its owner must know.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Host  string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// A stable word: "bad-certificate", "expired-certificate" or
+	// "certificate-name". Others may come.
+	Kind          string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"` // one or two sentences
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_interlock_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Finding) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Finding) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Finding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type PutBundleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1015,7 +1332,7 @@ type PutBundleResponse struct {
 
 func (x *PutBundleResponse) Reset() {
 	*x = PutBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1344,7 @@ func (x *PutBundleResponse) String() string {
 func (*PutBundleResponse) ProtoMessage() {}
 
 func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1357,7 @@ func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleResponse.ProtoReflect.Descriptor instead.
 func (*PutBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{14}
+	return file_interlock_proto_rawDescGZIP(), []int{18}
 }
 
 type RenewIdentityRequest struct {
@@ -1052,7 +1369,7 @@ type RenewIdentityRequest struct {
 
 func (x *RenewIdentityRequest) Reset() {
 	*x = RenewIdentityRequest{}
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1381,7 @@ func (x *RenewIdentityRequest) String() string {
 func (*RenewIdentityRequest) ProtoMessage() {}
 
 func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1394,7 @@ func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RenewIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{15}
+	return file_interlock_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RenewIdentityRequest) GetCertificateRequest() []byte {
@@ -1096,7 +1413,7 @@ type RenewIdentityResponse struct {
 
 func (x *RenewIdentityResponse) Reset() {
 	*x = RenewIdentityResponse{}
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1425,7 @@ func (x *RenewIdentityResponse) String() string {
 func (*RenewIdentityResponse) ProtoMessage() {}
 
 func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1438,7 @@ func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RenewIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{16}
+	return file_interlock_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RenewIdentityResponse) GetCertificate() []byte {
@@ -1146,7 +1463,7 @@ type ApplyBundleRequest struct {
 
 func (x *ApplyBundleRequest) Reset() {
 	*x = ApplyBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1475,7 @@ func (x *ApplyBundleRequest) String() string {
 func (*ApplyBundleRequest) ProtoMessage() {}
 
 func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1488,7 @@ func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{17}
+	return file_interlock_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyBundleRequest) GetBundle() *Bundle {
@@ -1213,7 +1530,7 @@ type ApplyBundleResponse struct {
 
 func (x *ApplyBundleResponse) Reset() {
 	*x = ApplyBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1542,7 @@ func (x *ApplyBundleResponse) String() string {
 func (*ApplyBundleResponse) ProtoMessage() {}
 
 func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1555,7 @@ func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{18}
+	return file_interlock_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApplyBundleResponse) GetRefusal() string {
@@ -1257,7 +1574,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1586,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1599,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{19}
+	return file_interlock_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchStatusRequest) GetEpoch() uint64 {
@@ -1306,7 +1623,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +1635,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +1648,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{20}
+	return file_interlock_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchStatusResponse) GetBundleVersion() string {
@@ -1370,7 +1687,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1699,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1712,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{21}
+	return file_interlock_proto_rawDescGZIP(), []int{25}
 }
 
 type RequestRenewalResponse struct {
@@ -1407,7 +1724,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1736,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1749,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{22}
+	return file_interlock_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -1451,7 +1768,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1780,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1793,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{23}
+	return file_interlock_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -1494,7 +1811,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1823,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1836,7 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{24}
+	return file_interlock_proto_rawDescGZIP(), []int{28}
 }
 
 var File_interlock_proto protoreflect.FileDescriptor
@@ -1536,25 +1853,43 @@ const file_interlock_proto_rawDesc = "" +
 	"\x05table\x18\x03 \x01(\v2\x13.interlock.v1.TableR\x05table\x12=\n" +
 	"\n" +
 	"parameters\x18\x04 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
-	"parameters\"\xb0\x01\n" +
+	"parameters\"\x8f\x02\n" +
 	"\x0fProxyParameters\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x19\n" +
 	"\bssl_port\x18\x02 \x01(\rR\asslPort\x12\x1f\n" +
 	"\vconfig_path\x18\x03 \x01(\tR\n" +
 	"configPath\x12/\n" +
-	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\x12\x1c\n" +
-	"\tagentless\x18\a \x01(\bR\tagentless\"\xb0\x01\n" +
+	"\x06config\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x06config\x12,\n" +
+	"\x12published_ssl_port\x18\x05 \x01(\rR\x10publishedSslPort\x12/\n" +
+	"\x13mounted_credentials\x18\x06 \x01(\bR\x12mountedCredentials\x12\x1c\n" +
+	"\tagentless\x18\a \x01(\bR\tagentless\"\xed\x01\n" +
 	"\x05Table\x12/\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x124\n" +
 	"\tupstreams\x18\x03 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12:\n" +
-	"\x0edefault_routes\x18\x04 \x03(\v2\x13.interlock.v1.RouteR\rdefaultRoutesJ\x04\b\x02\x10\x03\"\x84\x01\n" +
+	"\x0edefault_routes\x18\x04 \x03(\v2\x13.interlock.v1.RouteR\rdefaultRoutes\x12;\n" +
+	"\vpassthrough\x18\x05 \x03(\v2\x19.interlock.v1.PassthroughR\vpassthroughJ\x04\b\x02\x10\x03\"y\n" +
+	"\vPassthrough\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\aforward\x18\x02 \x01(\v2\x15.interlock.v1.ForwardR\aforward\x12%\n" +
+	"\x0eredirect_plain\x18\x03 \x01(\bR\rredirectPlain\"z\n" +
+	"\n" +
+	"Credential\x12,\n" +
+	"\x05chain\x18\x01 \x01(\v2\x16.interlock.v1.MaterialR\x05chain\x12(\n" +
+	"\x03key\x18\x02 \x01(\v2\x16.interlock.v1.MaterialR\x03key\x12\x14\n" +
+	"\x05asker\x18\x03 \x01(\tR\x05asker\".\n" +
+	"\bMaterial\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xbe\x01\n" +
 	"\vVirtualHost\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12+\n" +
 	"\x06routes\x18\x02 \x03(\v2\x13.interlock.v1.RouteR\x06routes\x124\n" +
-	"\tredirects\x18\x03 \x03(\v2\x16.interlock.v1.RedirectR\tredirects\":\n" +
+	"\tredirects\x18\x03 \x03(\v2\x16.interlock.v1.RedirectR\tredirects\x128\n" +
+	"\n" +
+	"credential\x18\x04 \x01(\v2\x18.interlock.v1.CredentialR\n" +
+	"credential\":\n" +
 	"\bRedirect\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x16\n" +
-	"\x06target\x18\x02 \x01(\tR\x06target\"\x93\x01\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\"\xae\x01\n" +
 	"\x05Route\x12\x1f\n" +
 	"\vpath_prefix\x18\x01 \x01(\tR\n" +
 	"pathPrefix\x12/\n" +
@@ -1562,7 +1897,8 @@ const file_interlock_proto_rawDesc = "" +
 	"\arewrite\x18\x03 \x01(\bR\arewrite\x12\x1e\n" +
 	"\n" +
 	"websockets\x18\x04 \x03(\tR\n" +
-	"websockets\"v\n" +
+	"websockets\x12\x19\n" +
+	"\btls_only\x18\x05 \x01(\bR\atlsOnly\"v\n" +
 	"\aForward\x12\x1c\n" +
 	"\tupstreams\x18\x01 \x03(\tR\tupstreams\x12\x18\n" +
 	"\x06cookie\x18\x02 \x01(\tH\x00R\x06cookie\x12'\n" +
@@ -1589,19 +1925,26 @@ const file_interlock_proto_rawDesc = "" +
 	"\x06Bundle\x12(\n" +
 	"\x05files\x18\x01 \x03(\v2\x12.interlock.v1.FileR\x05files\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"B\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"`\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\rR\x04mode\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xad\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1c\n" +
+	"\tsensitive\x18\x04 \x01(\bR\tsensitive\"\xfa\x01\n" +
 	"\x10PutBundleRequest\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12#\n" +
 	"\rtable_version\x18\x02 \x01(\tR\ftableVersion\x12.\n" +
 	"\x06bundle\x18\x03 \x01(\v2\x14.interlock.v1.BundleH\x00R\x06bundle\x12\x1a\n" +
-	"\afailure\x18\x04 \x01(\tH\x00R\afailureB\b\n" +
-	"\x06result\"\x13\n" +
+	"\afailure\x18\x04 \x01(\tH\x00R\afailure\x121\n" +
+	"\bfindings\x18\x05 \x03(\v2\x15.interlock.v1.FindingR\bfindings\x12\x18\n" +
+	"\amissing\x18\x06 \x03(\tR\amissingB\b\n" +
+	"\x06result\"E\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x13\n" +
 	"\x11PutBundleResponse\"G\n" +
 	"\x14RenewIdentityRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"9\n" +
@@ -1652,73 +1995,83 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_interlock_proto_goTypes = []any{
 	(TLS_Verify)(0),                 // 0: interlock.v1.TLS.Verify
 	(*WatchTablesRequest)(nil),      // 1: interlock.v1.WatchTablesRequest
 	(*WatchTablesResponse)(nil),     // 2: interlock.v1.WatchTablesResponse
 	(*ProxyParameters)(nil),         // 3: interlock.v1.ProxyParameters
 	(*Table)(nil),                   // 4: interlock.v1.Table
-	(*VirtualHost)(nil),             // 5: interlock.v1.VirtualHost
-	(*Redirect)(nil),                // 6: interlock.v1.Redirect
-	(*Route)(nil),                   // 7: interlock.v1.Route
-	(*Forward)(nil),                 // 8: interlock.v1.Forward
-	(*Upstream)(nil),                // 9: interlock.v1.Upstream
-	(*TLS)(nil),                     // 10: interlock.v1.TLS
-	(*Endpoint)(nil),                // 11: interlock.v1.Endpoint
-	(*Bundle)(nil),                  // 12: interlock.v1.Bundle
-	(*File)(nil),                    // 13: interlock.v1.File
-	(*PutBundleRequest)(nil),        // 14: interlock.v1.PutBundleRequest
-	(*PutBundleResponse)(nil),       // 15: interlock.v1.PutBundleResponse
-	(*RenewIdentityRequest)(nil),    // 16: interlock.v1.RenewIdentityRequest
-	(*RenewIdentityResponse)(nil),   // 17: interlock.v1.RenewIdentityResponse
-	(*ApplyBundleRequest)(nil),      // 18: interlock.v1.ApplyBundleRequest
-	(*ApplyBundleResponse)(nil),     // 19: interlock.v1.ApplyBundleResponse
-	(*WatchStatusRequest)(nil),      // 20: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 21: interlock.v1.WatchStatusResponse
-	(*RequestRenewalRequest)(nil),   // 22: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 23: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 24: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 25: interlock.v1.CompleteRenewalResponse
-	(*structpb.Struct)(nil),         // 26: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 27: google.protobuf.Duration
+	(*Passthrough)(nil),             // 5: interlock.v1.Passthrough
+	(*Credential)(nil),              // 6: interlock.v1.Credential
+	(*Material)(nil),                // 7: interlock.v1.Material
+	(*VirtualHost)(nil),             // 8: interlock.v1.VirtualHost
+	(*Redirect)(nil),                // 9: interlock.v1.Redirect
+	(*Route)(nil),                   // 10: interlock.v1.Route
+	(*Forward)(nil),                 // 11: interlock.v1.Forward
+	(*Upstream)(nil),                // 12: interlock.v1.Upstream
+	(*TLS)(nil),                     // 13: interlock.v1.TLS
+	(*Endpoint)(nil),                // 14: interlock.v1.Endpoint
+	(*Bundle)(nil),                  // 15: interlock.v1.Bundle
+	(*File)(nil),                    // 16: interlock.v1.File
+	(*PutBundleRequest)(nil),        // 17: interlock.v1.PutBundleRequest
+	(*Finding)(nil),                 // 18: interlock.v1.Finding
+	(*PutBundleResponse)(nil),       // 19: interlock.v1.PutBundleResponse
+	(*RenewIdentityRequest)(nil),    // 20: interlock.v1.RenewIdentityRequest
+	(*RenewIdentityResponse)(nil),   // 21: interlock.v1.RenewIdentityResponse
+	(*ApplyBundleRequest)(nil),      // 22: interlock.v1.ApplyBundleRequest
+	(*ApplyBundleResponse)(nil),     // 23: interlock.v1.ApplyBundleResponse
+	(*WatchStatusRequest)(nil),      // 24: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 25: interlock.v1.WatchStatusResponse
+	(*RequestRenewalRequest)(nil),   // 26: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 27: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 28: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 29: interlock.v1.CompleteRenewalResponse
+	(*structpb.Struct)(nil),         // 30: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	4,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
 	3,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	26, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
-	5,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
-	9,  // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
-	7,  // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
-	7,  // 6: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
-	6,  // 7: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
-	8,  // 8: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
-	11, // 9: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
-	10, // 10: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	27, // 11: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
-	0,  // 12: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
-	13, // 13: interlock.v1.Bundle.files:type_name -> interlock.v1.File
-	12, // 14: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	12, // 15: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	1,  // 16: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	14, // 17: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	16, // 18: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	18, // 19: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	20, // 20: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	22, // 21: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	24, // 22: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	2,  // 23: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	15, // 24: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	17, // 25: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	19, // 26: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	21, // 27: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	23, // 28: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	25, // 29: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	30, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	8,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
+	12, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
+	10, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
+	5,  // 6: interlock.v1.Table.passthrough:type_name -> interlock.v1.Passthrough
+	11, // 7: interlock.v1.Passthrough.forward:type_name -> interlock.v1.Forward
+	7,  // 8: interlock.v1.Credential.chain:type_name -> interlock.v1.Material
+	7,  // 9: interlock.v1.Credential.key:type_name -> interlock.v1.Material
+	10, // 10: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
+	9,  // 11: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
+	6,  // 12: interlock.v1.VirtualHost.credential:type_name -> interlock.v1.Credential
+	11, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
+	14, // 14: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
+	13, // 15: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
+	31, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	0,  // 17: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
+	16, // 18: interlock.v1.Bundle.files:type_name -> interlock.v1.File
+	15, // 19: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	18, // 20: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
+	15, // 21: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	1,  // 22: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	17, // 23: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	20, // 24: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	22, // 25: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	24, // 26: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	26, // 27: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	28, // 28: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	2,  // 29: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	19, // 30: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	21, // 31: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	23, // 32: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	25, // 33: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	27, // 34: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	29, // 35: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -1726,12 +2079,12 @@ func file_interlock_proto_init() {
 	if File_interlock_proto != nil {
 		return
 	}
-	file_interlock_proto_msgTypes[7].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[10].OneofWrappers = []any{
 		(*Forward_Cookie)(nil),
 		(*Forward_ClientAddress)(nil),
 	}
-	file_interlock_proto_msgTypes[8].OneofWrappers = []any{}
-	file_interlock_proto_msgTypes[13].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[11].OneofWrappers = []any{}
+	file_interlock_proto_msgTypes[16].OneofWrappers = []any{
 		(*PutBundleRequest_Bundle)(nil),
 		(*PutBundleRequest_Failure)(nil),
 	}
@@ -1741,7 +2094,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
