@@ -53,11 +53,11 @@ func TestAnExtensionAnswersEveryTableOfItsClusterWithABundle(t *testing.T) {
 		t.Errorf("got the bundle of %s, generation %d, table %s", got.cluster, got.generation, got.version)
 	}
 	if got.bundle.Token != "nginx" || string(got.bundle.Files[0].Data) != "east.example.com" {
-		t.Errorf("got bundle %q", got.bundle)
+		t.Errorf("got bundle %+v", got.bundle)
 	}
 	tables.publish("us-east", 3, "next.example.com")
 	if got := receive(t, tables.answers, "the next bundle"); string(got.bundle.Files[0].Data) != "next.example.com" {
-		t.Errorf("got bundle %q", got.bundle)
+		t.Errorf("got bundle %+v", got.bundle)
 	}
 }
 
@@ -112,7 +112,7 @@ func TestACoreThatStartsAnewIsToldEverythingAgain(t *testing.T) {
 	fresh.publish("us-east", 1, "a.example.com")
 	serveTables(t, fresh, authority, endpoint, silent())
 	if got := receive(t, fresh.answers, "a bundle"); got.generation != 1 || string(got.bundle.Files[0].Data) != "a.example.com" {
-		t.Errorf("got generation %d, bundle %q", got.generation, got.bundle)
+		t.Errorf("got generation %d, bundle %+v", got.generation, got.bundle)
 	}
 }
 
