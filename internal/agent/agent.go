@@ -1,6 +1,7 @@
 // Package agent keeps one proxy serving: it applies the bundles that it is
 // given, so that the proxy serves either the new one or goes on with the one
-// before, and keeps the last good one on a volume to start from.
+// before, and keeps the last good one on a volume to start from. A bundle's keys
+// it writes to memory only; what it keeps on the volume is encrypted.
 //
 // It knows no kind of proxy; those implement Proxy in the packages below. It
 // does not speak to the core (internal/rpc hands it bundles) and does not look
@@ -63,11 +64,22 @@ var ErrEnded = errors.New("the agent has ended")
 // defaults that are named beside them.
 type Options struct {
 	Proxy Proxy
-	// Folders are the absolute folders in which a bundle may place files.
+	// Folders are the absolute folders in which a bundle may place files that are
+	// not sensitive.
 	Folders []string
+	// SensitiveDir is the absolute folder for a bundle's sensitive files and for
+	// nothing else. It is made, for the agent's user alone, and must be in memory.
+	SensitiveDir string
+	// InMemory reports whether a folder's files are kept in memory only, and never
+	// on a disk: by default whether it is on a tmpfs.
+	InMemory func(folder string) (bool, error)
 	// StateDir is a folder on a volume, for the last good bundle. Several agents
 	// may have it in common.
 	StateDir string
+	// StorageKey is the key of 32 bytes (AES-256) that the last good bundle is
+	// encrypted with, as it may hold other keys. It is asked for at each use.
+	// Agents that have a StateDir in common need the same one.
+	StorageKey func() ([]byte, error)
 	// StagingDir is where each bundle gets a folder of its own while it is being
 	// checked: the system's for temporary files. It is no part of StateDir, which
 	// may be slow, full or another agent's too.
@@ -123,9 +135,15 @@ func New(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.InMemory == nil {
+		o.InMemory = onTmpfs
+	}
 	return &Agent{
 		options: o, log: o.Logger, board: newBoard(),
-		files:    files{folders: o.Folders, staging: o.StagingDir, maxSize: o.MaxBundleSize},
+		files: files{
+			folders: o.Folders, staging: o.StagingDir, maxSize: o.MaxBundleSize,
+			memory: memory{folder: o.SensitiveDir, verify: o.InMemory},
+		},
 		requests: make(chan request), ended: make(chan struct{}),
 		retry: newRetry(),
 	}
@@ -138,7 +156,7 @@ func New(o Options) *Agent {
 func (a *Agent) Run(ctx context.Context) error {
 	defer close(a.ended)
 	var err error
-	if a.store, err = openStore(a.options.StateDir); err != nil {
+	if a.store, err = openStore(a.options.StateDir, a.options.StorageKey); err != nil {
 		return err
 	}
 	defer a.store.close()

@@ -1,11 +1,14 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/interlock-lb/interlock/internal/render"
 )
 
 // maxReason bounds a refusal in bytes: it travels to the core and into logs.
@@ -43,7 +46,11 @@ func (a *Agent) take(ctx context.Context, next served) error {
 	if err := a.files.accept(&next.bundle); err != nil {
 		return &Refused{Reason: err.Error()}
 	}
+	if err := a.addSensitive(next); err != nil {
+		return err
+	}
 	if err := a.check(ctx, next); err != nil {
+		a.removeSensitive(next)
 		return err
 	}
 	if err := a.files.place(next.bundle.Files); err != nil {
@@ -59,9 +66,64 @@ func (a *Agent) take(ctx context.Context, next served) error {
 	return nil
 }
 
+// addSensitive places the sensitive files, beside those that the proxy has: they
+// may be nowhere else, not even for a check. Names are never used anew, so that
+// whatever the proxy reads meanwhile finds what it always did.
+func (a *Agent) addSensitive(next served) error {
+	if a.good != nil {
+		if name := changed(a.good.bundle.Files, next.bundle.Files); name != "" {
+			return &Refused{Reason: fmt.Sprintf("the bundle changes the content of the sensitive file %.200q, which is in use: another content needs another name", name)}
+		}
+	}
+	sensitive, _ := divide(next.bundle.Files)
+	err := a.files.place(sensitive)
+	if err != nil {
+		a.removeSensitive(next)
+	}
+	return err
+}
+
+// removeSensitive takes back what addSensitive has placed.
+func (a *Agent) removeSensitive(failed served) {
+	sensitive, _ := divide(failed.bundle.Files)
+	var keep []render.File
+	if a.good != nil {
+		keep = a.good.bundle.Files
+	}
+	a.files.remove(sensitive, keep)
+}
+
+// changed returns the path of a sensitive file that is in both lists with
+// another content, or nothing.
+func changed(before, after []render.File) string {
+	known := make(map[string][]byte)
+	sensitive, _ := divide(before)
+	for _, file := range sensitive {
+		known[file.Path] = file.Data
+	}
+	for _, file := range after {
+		if data, both := known[file.Path]; both && !bytes.Equal(data, file.Data) {
+			return file.Path
+		}
+	}
+	return ""
+}
+
+func divide(list []render.File) (sensitive, others []render.File) {
+	for _, file := range list {
+		if file.Sensitive {
+			sensitive = append(sensitive, file)
+		} else {
+			others = append(others, file)
+		}
+	}
+	return sensitive, others
+}
+
 // check lets the proxy look at the files before they are in place.
 func (a *Agent) check(ctx context.Context, next served) error {
-	root, err := a.files.stage(next.bundle.Files)
+	_, others := divide(next.bundle.Files)
+	root, err := a.files.stage(others)
 	if err != nil {
 		return err
 	}

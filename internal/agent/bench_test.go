@@ -85,6 +85,8 @@ func newBench(t *testing.T, p *proxy) *bench {
 	b := &bench{t: t, dir: t.TempDir(), proxy: p}
 	b.options = agent.Options{
 		Proxy: p, Folders: []string{b.path("etc"), b.path("run")}, StateDir: b.path("state"), MaxBundleSize: 1000,
+		SensitiveDir: b.path("keys"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil },
+		InMemory: func(string) (bool, error) { return true, nil },
 	}
 	return b
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ const maxFiles = 10_000
 
 // files puts the files of bundles where they belong, and nowhere else.
 type files struct {
-	folders []string // in which a bundle may place files
+	folders []string // in which a bundle may place files that are not sensitive
+	memory  memory   // where sensitive files go, and no others
 	staging string   // where files that are being checked get a folder; empty: the system's
 	maxSize int      // of a bundle, in bytes
 }
@@ -32,7 +34,7 @@ func (f *files) accept(b *render.Bundle) error {
 	}
 	seen, within := make(map[string]bool, len(b.Files)), make(map[string]bool)
 	for _, file := range b.Files {
-		if _, _, err := f.locate(file.Path); err != nil {
+		if _, _, err := f.locate(&file); err != nil {
 			return err
 		}
 		if seen[file.Path] {
@@ -45,6 +47,9 @@ func (f *files) accept(b *render.Bundle) error {
 		if file.Mode&^fs.ModePerm != 0 {
 			return fmt.Errorf("the bundle's file %.200q has the mode %v; only permission bits are taken", file.Path, file.Mode)
 		}
+		if file.Sensitive && file.Mode&0o077 != 0 {
+			return fmt.Errorf("the bundle's file %.200q is sensitive, but its mode %v lets others use it", file.Path, file.Mode)
+		}
 	}
 	for _, file := range b.Files {
 		if within[file.Path] {
@@ -54,24 +59,42 @@ func (f *files) accept(b *render.Bundle) error {
 	return nil
 }
 
-// locate splits a path into the folder that may hold it and the rest.
-func (f *files) locate(path string) (folder, rest string, err error) {
+// locate splits a file's path into the folder that may hold it and the rest.
+func (f *files) locate(file *render.File) (folder, rest string, err error) {
+	path := file.Path
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.ContainsFunc(path, isControl) {
 		return "", "", fmt.Errorf("the bundle's file %.200q is not an absolute path in its shortest form", path)
 	}
+	rest, inMemory := below(f.memory.folder, path)
+	switch {
+	case inMemory && file.Sensitive:
+		return f.memory.folder, rest, nil
+	case inMemory:
+		return "", "", fmt.Errorf("the bundle's file %.200q is not sensitive, but in the folder of those that are", path)
+	case file.Sensitive:
+		return "", "", fmt.Errorf("the bundle's file %.200q is sensitive, and such files belong in %s", path, f.memory.folder)
+	}
 	for _, folder := range f.folders {
-		rest, err := filepath.Rel(folder, path)
-		if err == nil && rest != "." && filepath.IsLocal(rest) {
+		if rest, found := below(folder, path); found {
 			return folder, rest, nil
 		}
 	}
 	return "", "", fmt.Errorf("the bundle's file %.200q is in none of the folders that it may use: %s", path, strings.Join(f.folders, ", "))
 }
 
+// below returns a path as seen from a folder that it is in.
+func below(folder, path string) (rest string, found bool) {
+	if folder == "" {
+		return "", false
+	}
+	rest, err := filepath.Rel(folder, path)
+	return rest, err == nil && rest != "." && filepath.IsLocal(rest)
+}
+
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // stage writes the files below a folder of their own, which is to be removed
-// with unstage.
+// with unstage. Sensitive files are not for it: they are placed before a check.
 func (f *files) stage(list []render.File) (root string, err error) {
 	root, err = os.MkdirTemp(f.staging, "interlock-check-")
 	if err != nil {
@@ -90,10 +113,16 @@ func (f *files) stage(list []render.File) (root string, err error) {
 func unstage(root string) { _ = os.RemoveAll(root) }
 
 // place writes the files where they belong, each in one step: a reader sees
-// the file from before or the new one, whole.
+// the file from before or the new one, whole. Where the folder for sensitive
+// files is not what it has to be, the error is a *Refused.
 func (f *files) place(list []render.File) error {
+	if slices.ContainsFunc(list, func(file render.File) bool { return file.Sensitive }) {
+		if err := f.memory.prepare(); err != nil {
+			return err
+		}
+	}
 	for _, file := range list {
-		folder, rest, err := f.locate(file.Path)
+		folder, rest, err := f.locate(&file)
 		if err != nil {
 			return err
 		}
@@ -118,7 +147,7 @@ func (f *files) remove(list, keep []render.File) {
 		if kept[file.Path] {
 			continue
 		}
-		if folder, rest, err := f.locate(file.Path); err == nil {
+		if folder, rest, err := f.locate(&file); err == nil {
 			removeFile(folder, rest)
 		}
 	}

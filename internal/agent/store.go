@@ -2,8 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,20 +14,24 @@ import (
 )
 
 // lastGoodFile is the file of the last good bundle in the state folder: a
-// header line with a checksum, then JSON.
+// header line, then JSON, encrypted because a bundle may hold keys.
 const lastGoodFile = "last-good"
 
 // abandonedAfter is the age at which nobody can still be writing a file.
 const abandonedAfter = time.Hour
 
 // storeHeader begins the header line; its number counts incompatible formats.
-const storeHeader = "interlock-bundle 1 "
+const (
+	storeFamily = "interlock-bundle "
+	storeHeader = storeFamily + "2\n"
+)
 
 // store keeps the last good bundle on a volume. Several agents may use one: each
 // reads a bundle that one of them has served, whole.
 type store struct {
-	dir  string
-	root *os.Root
+	dir   string
+	root  *os.Root
+	vault vault
 }
 
 // storedBundle is the format of the file: add fields, but do not rename any.
@@ -46,7 +48,7 @@ type storedFile struct {
 	Sensitive bool        `json:"sensitive,omitempty"`
 }
 
-func openStore(dir string) (*store, error) {
+func openStore(dir string, key func() ([]byte, error)) (*store, error) {
 	// Others may pass through: the proxy's workers have folders below it.
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the state folder: %w", err)
@@ -56,7 +58,7 @@ func openStore(dir string) (*store, error) {
 		return nil, fmt.Errorf("opening the state folder: %w", err)
 	}
 	removeAbandoned(root, lastGoodFile, abandonedAfter)
-	return &store{dir: dir, root: root}, nil
+	return &store{dir: dir, root: root, vault: vault{key: key}}, nil
 }
 
 func (s *store) close() { _ = s.root.Close() }
@@ -70,8 +72,11 @@ func (s *store) save(b *served) error {
 	if err != nil {
 		return fmt.Errorf("encoding the bundle: %w", err)
 	}
-	data := append([]byte(storeHeader+checksum(content)+"\n"), content...)
-	if err := writeFile(s.dir, lastGoodFile, 0o600, data); err != nil {
+	sealed, err := s.vault.seal(content, storeHeader)
+	if err != nil {
+		return fmt.Errorf("encrypting the bundle: %w", err)
+	}
+	if err := writeFile(s.dir, lastGoodFile, 0o600, append([]byte(storeHeader), sealed...)); err != nil {
 		return fmt.Errorf("writing the last good bundle: %w", err)
 	}
 	return nil
@@ -96,13 +101,17 @@ func (s *store) load(maxSize int) (*served, error) {
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("the file %s is larger than %d bytes", lastGoodFile, limit)
 	}
-	return decode(data)
+	return s.decode(data)
 }
 
-func decode(data []byte) (*served, error) {
-	header, content, _ := bytes.Cut(data, []byte("\n"))
-	if string(header) != storeHeader+checksum(content) {
-		return nil, fmt.Errorf("the file %s is damaged or of another format: its checksum is not that of its content", lastGoodFile)
+func (s *store) decode(data []byte) (*served, error) {
+	sealed, known := bytes.CutPrefix(data, []byte(storeHeader))
+	if !known {
+		return nil, fmt.Errorf("the file %s is %s", lastGoodFile, stranger(data))
+	}
+	content, err := s.vault.open(sealed, storeHeader)
+	if err != nil {
+		return nil, fmt.Errorf("the file %s: %w", lastGoodFile, err)
 	}
 	var stored storedBundle
 	if err := json.Unmarshal(content, &stored); err != nil {
@@ -115,7 +124,10 @@ func decode(data []byte) (*served, error) {
 	return &served{b, b.Version(), stored.TableVersion}, nil
 }
 
-func checksum(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
+// stranger says what a file without our header is.
+func stranger(data []byte) string {
+	if bytes.HasPrefix(data, []byte(storeFamily)) {
+		return "of another version of Interlock"
+	}
+	return "damaged: it has no header"
 }

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"bytes"
+	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,16 +14,18 @@ import (
 	"github.com/interlock-lb/interlock/internal/render"
 )
 
+func sameKey() ([]byte, error) { return bytes.Repeat([]byte{7}, 32), nil }
+
 func savedBundle(t *testing.T) (s *store, saved *served, path string) {
 	t.Helper()
 	dir := t.TempDir()
-	s, err := openStore(dir)
+	s, err := openStore(dir, sameKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.close)
 	b := render.Bundle{Token: "t", Files: []render.File{
-		{Path: "/etc/a", Mode: 0o644, Data: []byte("one\x00\xff")}, {Path: "/etc/b", Mode: 0o600, Data: []byte("two")},
+		{Path: "/etc/a", Mode: 0o644, Data: []byte("one\x00\xff")}, {Path: "/etc/b", Mode: 0o600, Data: []byte("the private key"), Sensitive: true},
 	}}
 	saved = &served{b, b.Version(), "table"}
 	if err := s.save(saved); err != nil {
@@ -49,10 +54,10 @@ func TestAnyDamageIsNoticed(t *testing.T) {
 	for i := range whole {
 		damaged := append([]byte(nil), whole...)
 		damaged[i] ^= 1
-		if got, err := decode(damaged); err == nil {
+		if got, err := s.decode(damaged); err == nil {
 			t.Fatalf("byte %d changed, and read as %+v", i, got)
 		}
-		if _, err := decode(whole[:i]); err == nil {
+		if _, err := s.decode(whole[:i]); err == nil {
 			t.Fatalf("cut after %d bytes, and read", i)
 		}
 	}
@@ -62,6 +67,47 @@ func TestAnyDamageIsNoticed(t *testing.T) {
 	if _, err := s.load(1 << 10); err == nil {
 		t.Error("half a file was read")
 	}
+}
+
+func TestNothingOfABundleCanBeReadOnTheVolume(t *testing.T) {
+	_, saved, path := savedBundle(t)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range saved.bundle.Files {
+		for _, form := range []string{string(file.Data), base64.StdEncoding.EncodeToString(file.Data), file.Path} {
+			if bytes.Contains(whole, []byte(form)) {
+				t.Errorf("%q is there in clear", form)
+			}
+		}
+	}
+}
+
+func TestALastGoodBundleThatIsNotOursIsNamedForWhatItIs(t *testing.T) {
+	s, saved, path := savedBundle(t)
+	expect := func(words string) {
+		t.Helper()
+		if got, err := s.load(1 << 10); got != nil || err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("got %v, %v, want an error that says %q", got, err, words)
+		}
+	}
+	s.vault.key = func() ([]byte, error) { return bytes.Repeat([]byte{8}, 32), nil }
+	expect("under another identity")
+	s.vault.key = func() ([]byte, error) { return nil, errors.New("no identity") }
+	expect("no identity")
+	if err := s.save(saved); err == nil {
+		t.Error("a bundle was saved without a key")
+	}
+	s.vault.key = sameKey
+	if err := os.WriteFile(path, []byte("interlock-bundle 1 0123\n{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("another version of Interlock")
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("damaged")
 }
 
 func TestOnlyTheAbandonedPartOfAWriteIsRemoved(t *testing.T) {
@@ -78,7 +124,7 @@ func TestOnlyTheAbandonedPartOfAWriteIsRemoved(t *testing.T) {
 			}
 		}
 	}
-	s, err := openStore(dir)
+	s, err := openStore(dir, sameKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +137,7 @@ func TestOnlyTheAbandonedPartOfAWriteIsRemoved(t *testing.T) {
 }
 
 func TestNothingSavedIsNotAnError(t *testing.T) {
-	s, err := openStore(t.TempDir())
+	s, err := openStore(t.TempDir(), sameKey)
 	if err != nil {
 		t.Fatal(err)
 	}

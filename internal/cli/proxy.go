@@ -19,6 +19,7 @@ import (
 	agentnginx "github.com/interlock-lb/interlock/internal/agent/nginx"
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 	"github.com/interlock-lb/interlock/internal/rpc"
 )
@@ -65,23 +66,53 @@ func (p *process) runNginx(ctx context.Context, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
+	i := &mountedIdentity{file: o.identity}
 	a := agent.New(agent.Options{
-		Proxy: proxy, Folders: []string{path.Dir(o.config), path.Dir(nginx.StatusSocket)}, StateDir: o.state, Logger: log,
+		Proxy: proxy, Folders: []string{path.Dir(o.config), path.Dir(nginx.StatusSocket)}, SensitiveDir: render.SensitiveDir,
+		StateDir: o.state, StorageKey: i.storageKey, Logger: log,
 	})
-	return p.runAgent(ctx, o, a, children)
+	return p.runAgent(ctx, o, a, i, children)
+}
+
+// mountedIdentity is the identity in a file, which is read until that succeeds
+// and then never again: the identity is renewed in memory only.
+type mountedIdentity struct {
+	file string
+
+	mu     sync.Mutex
+	loaded *pki.Identity // nil: not yet
+}
+
+func (m *mountedIdentity) get() (_ *pki.Identity, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.loaded == nil {
+		m.loaded, err = pki.LoadIdentity(m.file)
+	}
+	return m.loaded, err
+}
+
+// storageKey is for the last good bundle. Swarm keeps the identity in memory, so
+// that the volume tells nothing without a running task.
+func (m *mountedIdentity) storageKey() ([]byte, error) {
+	identity, err := m.get()
+	if err != nil {
+		return nil, err
+	}
+	return identity.StorageKey("last good bundle")
 }
 
 // runAgent runs the agent, and beside it for as long what the proxy can do
 // without: the agent's port, on which the core still sees it while the proxy
 // finishes its requests, and the burial of orphans.
-func (p *process) runAgent(ctx context.Context, o proxyOptions, a *agent.Agent, children *agent.Children) error {
+func (p *process) runAgent(ctx context.Context, o proxyOptions, a *agent.Agent, i *mountedIdentity, children *agent.Children) error {
 	log := p.logger()
 	log.Info("agent started", "version", version)
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer stop()
-	group.Go(func() { keepAgentPort(beside, o, a, log) })
+	group.Go(func() { keepAgentPort(beside, o.listen, a, i, log) })
 	if os.Getpid() == 1 {
 		group.Go(func() { children.Reap(beside, log) })
 	}
@@ -97,8 +128,8 @@ const (
 
 // keepAgentPort serves the agent's port until ctx ends. What prevents that is
 // logged and tried again: the proxy goes on with what it has.
-func keepAgentPort(ctx context.Context, o proxyOptions, a *agent.Agent, log *slog.Logger) {
-	port := agentPort{options: o, agent: a, log: log}
+func keepAgentPort(ctx context.Context, listen string, a *agent.Agent, i *mountedIdentity, log *slog.Logger) {
+	port := agentPort{listen: listen, agent: a, identity: i, log: log}
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = portRetry, longestPortRetry
 	for {
@@ -122,28 +153,25 @@ func keepAgentPort(ctx context.Context, o proxyOptions, a *agent.Agent, log *slo
 
 // agentPort is where the core reaches the agent.
 type agentPort struct {
-	options proxyOptions
-	agent   *agent.Agent
-	log     *slog.Logger
-	// identity is read from its file once: after that it is renewed in memory
-	// only. nil: not yet.
-	identity *pki.Identity
+	listen   string
+	agent    *agent.Agent
+	identity *mountedIdentity
+	log      *slog.Logger
 }
 
 // serve returns when the port cannot be served, or nil when ctx has ended.
-func (p *agentPort) serve(ctx context.Context) (err error) {
-	if p.identity == nil {
-		if p.identity, err = pki.LoadIdentity(p.options.identity); err != nil {
-			return err
-		}
+func (p *agentPort) serve(ctx context.Context) error {
+	identity, err := p.identity.get()
+	if err != nil {
+		return err
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.options.listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", p.listen)
 	if err != nil {
 		return fmt.Errorf("the agent's port: %w", err)
 	}
 	p.log.Info("the core can reach this agent", "listen", listener.Addr().String())
 	server := rpc.NewAgentServer(rpc.AgentServerOptions{
-		Agent: p.agent, Identity: p.identity, Health: p.agent.HealthHandler(), Logger: p.log,
+		Agent: p.agent, Identity: identity, Health: p.agent.HealthHandler(), Logger: p.log,
 	})
 	return server.Serve(ctx, listener)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"net"
@@ -39,13 +40,13 @@ func (p *pretended) Quit()                                { close(p.ended) }
 func (p *pretended) Kill()                                { close(p.ended) }
 func (p *pretended) Done() <-chan struct{}                { return p.ended }
 
-// standsBeside runs an agent with everything beside it until the test ends.
-func standsBeside(t *testing.T, o proxyOptions, a *agent.Agent) (stop func()) {
+// standsBeside runs an agent with everything beside it until it is stopped.
+func standsBeside(t *testing.T, o proxyOptions, a *agent.Agent, i *mountedIdentity) (stop func()) {
 	t.Helper()
 	p := process{stderr: t.Output()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.runAgent(ctx, o, a, agent.NewChildren()) }()
+	go func() { ended <- p.runAgent(ctx, o, a, i, agent.NewChildren()) }()
 	return func() {
 		cancel()
 		select {
@@ -60,12 +61,12 @@ func standsBeside(t *testing.T, o proxyOptions, a *agent.Agent) (stop func()) {
 }
 
 // leaveLastGood makes a state folder as an agent leaves it that has served.
-func leaveLastGood(t *testing.T, options agent.Options, token string) {
+func leaveLastGood(t *testing.T, options agent.Options, i *mountedIdentity, token string) {
 	t.Helper()
 	proxy := newPretended()
-	options.Proxy = proxy
+	options.Proxy, options.StorageKey = proxy, i.storageKey
 	a := agent.New(options)
-	stop := standsBeside(t, proxyOptions{identity: filepath.Join(t.TempDir(), "none")}, a)
+	stop := standsBeside(t, proxyOptions{listen: "127.0.0.1:0"}, a, i)
 	defer stop()
 	file := render.File{Path: filepath.Join(options.Folders[0], "nginx.conf"), Mode: 0o644, Data: []byte("events {}")}
 	if err := a.Apply(t.Context(), render.Bundle{Token: token, Files: []render.File{file}}, "table"); err != nil {
@@ -104,19 +105,20 @@ func answersTLS(t *testing.T, address string) {
 	}
 }
 
-func TestAProxyStartsWithoutAnIdentityAndWithItsAgentsPortTaken(t *testing.T) {
+func TestAProxyStartsWithItsAgentsPortTaken(t *testing.T) {
 	dir := t.TempDir()
 	options := agent.Options{Folders: []string{filepath.Join(dir, "etc")}, StateDir: filepath.Join(dir, "state")}
-	leaveLastGood(t, options, "last good")
+	file := filepath.Join(dir, "identity.pem")
+	issue(t, file)
+	leaveLastGood(t, options, &mountedIdentity{file: file}, "last good")
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	o := proxyOptions{listen: taken.Addr().String(), identity: filepath.Join(dir, "identity.pem")}
-	proxy := newPretended()
-	options.Proxy = proxy
-	stop := standsBeside(t, o, agent.New(options))
+	o, i, proxy := proxyOptions{listen: taken.Addr().String()}, &mountedIdentity{file: file}, newPretended()
+	options.Proxy, options.StorageKey = proxy, i.storageKey
+	stop := standsBeside(t, o, agent.New(options), i)
 	defer stop()
 	select {
 	case token := <-proxy.started:
@@ -126,7 +128,6 @@ func TestAProxyStartsWithoutAnIdentityAndWithItsAgentsPortTaken(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the proxy does not start")
 	}
-	issue(t, o.identity)
 	taken.Close()
 	answersTLS(t, o.listen)
 	select {
@@ -134,4 +135,36 @@ func TestAProxyStartsWithoutAnIdentityAndWithItsAgentsPortTaken(t *testing.T) {
 		t.Error("the proxy was ended")
 	default:
 	}
+}
+
+func TestAnIdentityThatComesLateIsTakenAndKept(t *testing.T) {
+	dir := t.TempDir()
+	i := &mountedIdentity{file: filepath.Join(dir, "identity.pem")}
+	o := proxyOptions{listen: freeAddress(t)}
+	options := agent.Options{Proxy: newPretended(), StateDir: filepath.Join(dir, "state"), StorageKey: i.storageKey}
+	stop := standsBeside(t, o, agent.New(options), i)
+	defer stop()
+	if _, err := i.storageKey(); err == nil {
+		t.Error("there is a storage key without an identity")
+	}
+	issue(t, i.file)
+	answersTLS(t, o.listen)
+	before, err := i.storageKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue(t, i.file)
+	if after, err := i.storageKey(); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a file that changed gave another storage key: %v", err)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }

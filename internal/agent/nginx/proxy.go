@@ -27,7 +27,9 @@ type Options struct {
 	Binary       string // the program; a name without a slash is looked for in PATH
 	ConfigPath   string // the main configuration file in place
 	StatusSocket string // where nginx answers the token, as the files have it
-	TempDir      string // made before nginx is asked anything, as the files have it
+	// Sockets are others on which nginx may listen, as the files have them.
+	Sockets []string
+	TempDir string // made before nginx is asked anything, as the files have it
 	// Children start and wait for nginx.
 	Children *agent.Children
 	// Stdout is nginx's standard output, to which it may log; nil: discarded.
@@ -97,8 +99,10 @@ func (p *Proxy) Start(ctx context.Context, token string) (agent.Process, error) 
 	if err := p.makeFolders(); err != nil {
 		return nil, err
 	}
-	if err := p.removeStaleSocket(); err != nil {
-		return nil, err
+	for _, path := range append([]string{p.options.StatusSocket}, p.options.Sockets...) {
+		if err := removeStaleSocket(path); err != nil {
+			return nil, err
+		}
 	}
 	started, err := p.launch()
 	if err != nil {
@@ -150,19 +154,19 @@ func (p *Proxy) makeFolders() error {
 
 // removeStaleSocket removes what a killed nginx left behind: the next one could
 // not listen there.
-func (p *Proxy) removeStaleSocket() error {
-	info, err := os.Lstat(p.options.StatusSocket)
+func removeStaleSocket(path string) error {
+	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil && info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("the status socket's path %s is taken by something that is no socket", p.options.StatusSocket)
+		return fmt.Errorf("the path %s of a socket of nginx's is taken by something that is no socket", path)
 	}
 	if err == nil {
-		err = os.Remove(p.options.StatusSocket)
+		err = os.Remove(path)
 	}
 	if err != nil {
-		return fmt.Errorf("removing an old status socket: %w", err)
+		return fmt.Errorf("removing an old socket: %w", err)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func newRig(t *testing.T, change ...func(*agent.Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.options = agent.Options{Proxy: proxy, Folders: []string{r.path("etc")}, StateDir: r.path("state"), StagingDir: r.path("staging"), Logger: log}
+	r.options = agent.Options{Proxy: proxy, Folders: []string{r.path("etc")}, StateDir: r.path("state"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil }, StagingDir: r.path("staging"), Logger: log}
 	if err := os.Mkdir(r.options.StagingDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
