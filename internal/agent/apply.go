@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -53,7 +54,8 @@ func (a *Agent) take(ctx context.Context, next served) error {
 		a.removeSensitive(next)
 		return err
 	}
-	if err := a.files.place(next.bundle.Files); err != nil {
+	_, others := divide(next.bundle.Files)
+	if err := a.files.place(others); err != nil {
 		a.putBack(next) // the proxy does not know of it
 		return err
 	}
@@ -75,12 +77,24 @@ func (a *Agent) addSensitive(next served) error {
 			return &Refused{Reason: fmt.Sprintf("the bundle changes the content of the sensitive file %.200q, which is in use: another content needs another name", name)}
 		}
 	}
-	sensitive, _ := divide(next.bundle.Files)
-	err := a.files.place(sensitive)
+	err := a.files.place(a.freshSensitive(next))
 	if err != nil {
 		a.removeSensitive(next)
 	}
 	return err
+}
+
+// freshSensitive are the sensitive files that are not in place: of thousands of
+// keys, few are new.
+func (a *Agent) freshSensitive(next served) (fresh []render.File) {
+	inPlace := make(map[string]bool)
+	if a.process != nil && a.good != nil {
+		for _, file := range a.good.bundle.Files {
+			inPlace[file.Path] = true
+		}
+	}
+	sensitive, _ := divide(next.bundle.Files)
+	return slices.DeleteFunc(sensitive, func(file render.File) bool { return inPlace[file.Path] })
 }
 
 // removeSensitive takes back what addSensitive has placed.

@@ -13,8 +13,9 @@ import (
 	"github.com/interlock-lb/interlock/internal/render"
 )
 
-// maxFiles bounds the number of files in a bundle.
-const maxFiles = 10_000
+// maxFiles bounds the number of files in a bundle: certificate and key of 10,000
+// hosts in a file each, and as much again.
+const maxFiles = 40_000
 
 // files puts the files of bundles where they belong, and nowhere else.
 type files struct {

@@ -2,6 +2,7 @@ package rpc_test
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -245,6 +246,20 @@ func TestTheSameBundleForAnotherTableIsSentSoThatTheProxyKnowsTheTable(t *testin
 func TestABundleOfTwentyMegabytesReachesAProxy(t *testing.T) {
 	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf(strings.Repeat("x", 20<<20))
 	b.TableVersion = "table" // it comes back in the status
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
+	awaitStatus(t, d, "it serves it", serving(b.Version()))
+}
+
+func TestTheCertificatesAndKeysOfThousandsOfHostsReachAProxy(t *testing.T) {
+	authority, fake, b := newAuthority(t), newFakeAgent(), bundleOf("a")
+	const hosts, chainAndKey = 5_000, 8 << 10 // three certificates and a key, RSA of 2048 bits
+	for i := range hosts {
+		b.Files = append(b.Files, render.File{
+			Path: fmt.Sprintf("%s/%064d.pem", render.SensitiveDir, i), Mode: 0o400, Sensitive: true, Data: make([]byte, chainAndKey),
+		})
+	}
 	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
 	d := runDeliverer(t, authority, authority.identity(theCore))
 	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, b)
