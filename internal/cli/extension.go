@@ -16,7 +16,9 @@ import (
 
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/extension"
+	"github.com/interlock-lb/interlock/internal/material"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 	"github.com/interlock-lb/interlock/internal/render/nginx/template"
 	"github.com/interlock-lb/interlock/internal/rpc"
@@ -110,5 +112,7 @@ func (p *process) runExtension(ctx context.Context, kind string, renderer extens
 	}
 	defer client.Close() //nolint:errcheck // the process ends, and the connection with it
 	log.Info("extension started", "version", version, "kind", kind, "core", endpoint)
-	return extension.New(extension.Options{Core: client, Renderer: renderer, Identity: identity, Logger: log}).Run(ctx)
+	return extension.New(extension.Options{
+		Core: client, Renderer: renderer, Materials: material.Folder(render.MountedDir), Identity: identity, Logger: log,
+	}).Run(ctx)
 }

@@ -102,9 +102,9 @@ var optionCases = []keyCase{
 	{"HideInfoHeaders", `true`, has("x-server-info"), "false"},
 	{"SSLCiphers", `"HIGH"`, has(`ssl_ciphers "HIGH";`), "true"},
 	{"SSLProtocols", `"TLSv1.3"`, has(`ssl_protocols "TLSv1.3";`), "true"},
-	{"SSLOpts", `"ssl_session_tickets off"`, has("ssl_session_tickets off;"), "true"},
+	{"SSLOpts", `"ssl_early_data on"`, has("ssl_early_data on;"), "true"},
 	{"SSLVerify", `"none"`, has("proxy_ssl_verify off;"), "true"},
-	{"SSLDefaultDHParam", `2048`, notice("Config.SSLDefaultDHParam"), "is accepted, but without effect in this version."},
+	{"SSLDefaultDHParam", `2048`, has(`ffdhe2048.pem";`), "true"},
 	{"SSLDefaultDHParamPath", `"/run/dh.pem"`, has(`ssl_dhparam "/run/dh.pem";`), "true"},
 	{"KeepaliveTimeout", `"7s"`, has("keepalive_timeout 7s;"), "true"},
 	{"ClientMaxBodySize", `"7m"`, has("client_max_body_size 7m;"), "true"},
@@ -117,7 +117,7 @@ var optionCases = []keyCase{
 	{"UpstreamZoneSize", `512`, has(" 512k;"), "true"},
 	{"GlobalOptions", `["worker_priority -5;"]`, before("worker_priority -5;", "http {"), "true"},
 	{"HTTPOptions", `["gzip on;"]`, before("http {", "gzip on;"), "true"},
-	{"TCPOptions", `["tcp_nodelay on;"]`, notice("Config.TCPOptions"), "is accepted, but without effect in this version."},
+	{"TCPOptions", `["tcp_nodelay on;"]`, before("stream {", "tcp_nodelay on;"), "true"},
 	{"AccessLogPath", `"/var/log/a.log"`, has(`access_log "/var/log/a.log" trace;`), "true"},
 	{"ErrorLogPath", `"/var/log/e.log"`, has(`error_log "/var/log/e.log" warn;`), "true"},
 	{"MainLogFormat", `"'$uri';"`, has("log_format main '$uri';"), "true"},
@@ -163,7 +163,7 @@ func TestTemplatesGetEveryKeyOfNginx(t *testing.T) {
 			}
 			e := s.Extensions[0]
 			b, err := template.New(nginx.Renderer{}, "t", "events {}\nvalue {{ .ExtensionConfig."+c.key+" }};\n").Render(
-				table, render.Parameters{Port: e.TargetPort, ConfigPath: e.ProxyConfigPath, Config: e.Config})
+				table, render.Parameters{Port: e.TargetPort, ConfigPath: e.ProxyConfigPath, Config: e.Config}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -58,22 +58,27 @@ func worldOf(t *testing.T, config string) (w world) {
 			t.Error(err)
 		}
 	})
-	bundle, err := new(nginx.Renderer).Render(w.publication.Table, w.publication.Parameters)
+	bundle, err := new(nginx.Renderer).Render(w.publication.Table, w.publication.Parameters,
+		render.Credentials{"secure.local": {Chain: []byte("certificate"), Key: []byte("key")}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.conf = string(bundle.Files[0].Data)
+	for _, f := range bundle.Files {
+		if f.Path == w.publication.Parameters.ConfigPath {
+			w.conf = string(f.Data)
+		}
+	}
 	return w
 }
 
-// services are the core's, an app in host mode, one whose tasks speak TLS and
-// one on an overlay network.
+// services are the core's, an app in host mode, one with a certificate whose
+// tasks speak TLS and one on an overlay network.
 func services() *snapshot.Snapshot {
 	labels := func(hosts string) map[string]string {
 		return map[string]string{"com.docker.lb.hosts": hosts, "com.docker.lb.port": "8080"}
 	}
 	secure := labels("secure.local")
-	secure["com.docker.lb.ssl_backend"] = "true"
+	secure["com.docker.lb.ssl_backend"], secure["com.docker.lb.ssl_cert"] = "true", "secure.pem"
 	s := fixture.NewSwarm(2).Network("apps").
 		Service("interlock", nil).Task("interlock", 1, 1, fixture.HostPort(8080, 32768), fixture.HostPort(9090, 32769)).
 		Service("demo", labels("demo.local")).Task("demo", 1, 2, fixture.HostPort(8080, 30001)).
@@ -81,6 +86,7 @@ func services() *snapshot.Snapshot {
 		Service("shop", labels("shop.local"), fixture.Joins("apps")).Task("shop", 1, 2, fixture.On("apps", "10.0.1.7")).
 		Snapshot()
 	s.Configs = []snapshot.Object{{ID: "config-ours", Name: "ours"}}
+	s.Secrets = []snapshot.Object{{ID: "secret-secure", Name: "secure.pem"}}
 	return s
 }
 

@@ -3,13 +3,15 @@
 //
 // It does not know what is rendered, for which kind of proxy, nor how the core
 // is reached; it never touches Docker or a proxy, and it keeps nothing that
-// outlives the process.
+// outlives the process. It finds the certificates that tables name and tells the
+// core which are missing or no good; keys go nowhere but into the bundle.
 package extension
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -37,9 +39,10 @@ type Core interface {
 }
 
 // Renderer turns a table into the files that one kind of proxy needs. It is a
-// pure function: the same input gives the same bundle.
+// pure function: the same input gives the same bundle. A host of which the
+// credentials have no pair is served without TLS.
 type Renderer interface {
-	Render(*route.Table, render.Parameters) (render.Bundle, error)
+	Render(*route.Table, render.Parameters, render.Credentials) (render.Bundle, error)
 }
 
 // Identity is what the extension shows the core.
@@ -54,14 +57,16 @@ const (
 	maxDelay   = 2 * time.Second        // between two attempts
 	callLimit  = 30 * time.Second       // for one call to the core
 	remindEach = time.Minute            // how often a lasting failure is logged
+	lookEach   = time.Hour              // how often certificates are looked at for their age
 )
 
 // Options are the parts of an extension. All are required.
 type Options struct {
-	Core     Core
-	Renderer Renderer
-	Identity Identity
-	Logger   *slog.Logger
+	Core      Core
+	Renderer  Renderer
+	Materials Materials
+	Identity  Identity
+	Logger    *slog.Logger
 }
 
 // Extension is the loop. It is made by New and runs once.
@@ -71,14 +76,15 @@ type Extension struct {
 	identity Identity
 	log      *slog.Logger
 	// newest holds the newest publication that nobody has looked at yet.
-	newest chan render.Publication
+	newest   chan render.Publication
+	answered []render.Finding // the last that the core took
 }
 
 // New makes an extension.
 func New(o Options) *Extension {
 	return &Extension{
 		core:     o.Core,
-		renderer: &cachingRenderer{renderer: o.Renderer, log: o.Logger},
+		renderer: &cachingRenderer{renderer: o.Renderer, wallet: newWallet(o.Materials, o.Logger), log: o.Logger},
 		identity: o.Identity,
 		log:      o.Logger,
 		newest:   make(chan render.Publication, 1),
@@ -137,6 +143,8 @@ func (e *Extension) answerNewest(ctx context.Context) {
 	delays := newDelays()
 	var current render.Publication
 	var retry <-chan time.Time
+	look := time.NewTicker(lookEach)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -144,6 +152,10 @@ func (e *Extension) answerNewest(ctx context.Context) {
 		case current = <-e.newest:
 			delays.Reset()
 		case <-retry:
+		case <-look.C:
+			if retry != nil || !e.aged(current) {
+				continue
+			}
 		}
 		retry = nil
 		if err := e.answer(ctx, current); err != nil && ctx.Err() == nil {
@@ -155,16 +167,28 @@ func (e *Extension) answerNewest(ctx context.Context) {
 	}
 }
 
+// aged reports whether there is something else to say of a publication than was
+// said: only the age of certificates changes by itself.
+func (e *Extension) aged(p render.Publication) bool {
+	if p.Table == nil {
+		return false
+	}
+	result, err := e.renderer.render(p)
+	return err == nil && !slices.Equal(result.Findings, e.answered)
+}
+
 // answer renders a publication and hands the outcome to the core. It fails if
 // the core could not be told.
 func (e *Extension) answer(ctx context.Context, p render.Publication) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	bundle, err := e.renderer.render(p)
+	result, err := e.renderer.render(p)
 	if err == nil {
-		if err = e.core.PutBundle(ctx, p.Generation, p.Version, render.Result{Bundle: bundle}); err == nil {
+		if err = e.core.PutBundle(ctx, p.Generation, p.Version, result); err == nil {
+			e.answered = result.Findings
 			e.log.Info("bundle handed to the core", "generation", p.Generation, "table", p.Version,
-				"bundle", bundle.Version(), "bytes", bundle.Size())
+				"bundle", result.Bundle.Version(), "bytes", result.Bundle.Size(),
+				"findings", len(result.Findings), "missing", result.Missing)
 			return nil
 		}
 		if !errors.Is(err, ErrRejected) {

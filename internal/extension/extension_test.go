@@ -81,7 +81,7 @@ type fakeRenderer struct {
 	render func(*route.Table) (render.Bundle, error)
 }
 
-func (r *fakeRenderer) Render(t *route.Table, _ render.Parameters) (render.Bundle, error) {
+func (r *fakeRenderer) Render(t *route.Table, _ render.Parameters, _ render.Credentials) (render.Bundle, error) {
 	r.calls.Add(1)
 	return r.render(t)
 }
@@ -112,7 +112,7 @@ func run(t *testing.T, renderer func(*route.Table) (render.Bundle, error), test 
 		identity := &fakeIdentity{renewAt: time.Now().Add(365 * 24 * time.Hour)}
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		e := extension.New(extension.Options{Core: core, Renderer: toy, Identity: identity, Logger: slog.New(slog.DiscardHandler)})
+		e := extension.New(extension.Options{Core: core, Renderer: toy, Materials: safe{}, Identity: identity, Logger: slog.New(slog.DiscardHandler)})
 		go func() { ended <- e.Run(ctx) }()
 		test(t, core, toy)
 		cancel()
@@ -301,7 +301,7 @@ func TestTheIdentityIsRenewedWhenItIsDueHoweverOftenThatFails(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*24*time.Hour)
 		defer cancel()
 		e := extension.New(extension.Options{
-			Core: core, Renderer: &fakeRenderer{render: token}, Identity: identity, Logger: slog.New(slog.DiscardHandler),
+			Core: core, Renderer: &fakeRenderer{render: token}, Materials: safe{}, Identity: identity, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err := e.Run(ctx); err != nil {
 			t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 )
@@ -13,32 +14,35 @@ import (
 // asks for the same table has its bundle at once. It is not for concurrent use.
 type cachingRenderer struct {
 	renderer Renderer
+	wallet   *wallet
 	log      *slog.Logger
 
-	version    string // of the table that was rendered; empty: none yet
-	parameters render.Parameters
-	bundle     render.Bundle
-	err        error
+	version     string // of the table that was rendered; empty: none yet
+	parameters  render.Parameters
+	credentials render.Credentials
+	bundle      render.Bundle
+	err         error
 }
 
-func (c *cachingRenderer) render(p render.Publication) (render.Bundle, error) {
-	if c.version == "" || c.version != p.Version || !reflect.DeepEqual(c.parameters, p.Parameters) {
-		c.bundle, c.err = c.renderSafely(p)
-		c.version, c.parameters = p.Version, p.Parameters
+func (c *cachingRenderer) render(p render.Publication) (render.Result, error) {
+	held := c.wallet.open(p.Table, time.Now())
+	if c.version == "" || c.version != p.Version || !reflect.DeepEqual(c.parameters, p.Parameters) || !reflect.DeepEqual(c.credentials, held.credentials) {
+		c.bundle, c.err = c.renderSafely(p, held.credentials)
+		c.version, c.parameters, c.credentials = p.Version, p.Parameters, held.credentials
 	}
-	return c.bundle, c.err
+	return render.Result{Bundle: c.bundle, Findings: held.findings, Missing: held.missing}, c.err
 }
 
 // renderSafely turns a panic into an error. A renderer keeps nothing between two
 // calls, so nothing can have been left half done; a process that died instead
 // would meet the same table when it comes back, and die again, and nobody would
 // learn which table it was.
-func (c *cachingRenderer) renderSafely(p render.Publication) (b render.Bundle, err error) {
+func (c *cachingRenderer) renderSafely(p render.Publication, credentials render.Credentials) (b render.Bundle, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			c.log.Error("the renderer panicked", "table", p.Version, "panic", fault, "stack", string(debug.Stack()))
 			b, err = render.Bundle{}, fmt.Errorf("the renderer panicked: %v (the extension's log has the place)", fault)
 		}
 	}()
-	return c.renderer.Render(p.Table, p.Parameters)
+	return c.renderer.Render(p.Table, p.Parameters, credentials)
 }

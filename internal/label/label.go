@@ -131,28 +131,7 @@ func parseOne(set *Set, name, value string) *Fault {
 		fault.Message = fmt.Sprintf("%v; expected %s, for example %s=%s", err, def.Grammar, name, def.Example)
 		return fault
 	}
-	if def.Effective {
-		return nil
-	}
-	return withoutEffect(set, def, fault)
-}
-
-// withoutEffect tells of a label that is not acted on yet. Where it asks that
-// requests do not arrive over plain HTTP, serving them so would do the opposite.
-func withoutEffect(set *Set, def *Definition, fault *Fault) *Fault {
-	fault.Kind = problem.NoEffect
-	fault.Message = "this version of Interlock knows the label but does not act on it yet; "
-	switch def.Name {
-	case "ssl_only", "ssl_passthrough":
-		if !set.SSLOnly && !set.SSLPassthrough {
-			return nil
-		}
-		fault.Message += "the service is not routed, because it would be served over plain HTTP"
-	default:
-		fault.Fatal = false
-		fault.Message += "the service is routed as if it were absent"
-	}
-	return fault
+	return nil
 }
 
 // Shorten keeps a value that is quoted in a message readable.

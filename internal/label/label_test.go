@@ -143,18 +143,6 @@ func TestManyPathsOnManyHostsAreBoundedTogether(t *testing.T) {
 	}
 }
 
-func TestAServiceThatForbidsPlainHTTPIsNotRouted(t *testing.T) {
-	for _, name := range []string{"ssl_only", "ssl_passthrough"} {
-		_, _, faults := label.Parse(map[string]string{label.Prefix + name: "true"})
-		if len(faults) != 1 || !faults[0].Fatal || faults[0].Kind != problem.NoEffect {
-			t.Errorf("%s=true gave %+v", name, faults)
-		}
-		if _, _, faults := label.Parse(map[string]string{label.Prefix + name: "false"}); faults != nil {
-			t.Errorf("%s=false gave %+v", name, faults)
-		}
-	}
-}
-
 func TestEveryExampleOfTheReferenceIsTaken(t *testing.T) {
 	for _, d := range label.Definitions() {
 		if fault := refusal(d.Name, d.Example); fault != "" {

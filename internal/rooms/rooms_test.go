@@ -44,6 +44,7 @@ var rooms = map[string]layer{
 	"agent/nginx":   adapter,
 	"delivery":      adapter,
 	"docker":        adapter,
+	"material":      adapter,
 	"metrics":       adapter,
 	"pki":           adapter,
 	"proxy":         adapter,

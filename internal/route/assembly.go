@@ -20,6 +20,8 @@ type assembly struct {
 	// met are the places of each disagreement; order keeps theirs.
 	met   map[disagreement][]place
 	order []disagreement
+	// bare are the hosts without a certificate of services that want TLS only.
+	bare map[*wish][]string
 }
 
 // site is a host name and who has a say in it.
@@ -27,6 +29,11 @@ type site struct {
 	owner     *wish             // the oldest that serves or redirects it
 	redirects map[string]string // scheme to target
 	shares    map[string]*share // by context root
+	// through has those that get TLS connections as they come. It is there, or
+	// shares are.
+	through    *share
+	credential *Credential
+	proves     *wish // whose credential it is
 }
 
 // share is a context root and the services that share it.
@@ -36,7 +43,10 @@ type share struct {
 }
 
 func (b *builder) table(c Cluster, wishes []wish) (t Table, needs []string) {
-	a := assembly{builder: b, sites: make(map[string]*site), next: make(map[string]string), met: make(map[disagreement][]place)}
+	a := assembly{
+		builder: b, sites: make(map[string]*site), next: make(map[string]string),
+		met: make(map[disagreement][]place), bare: make(map[*wish][]string),
+	}
 	for i := range wishes {
 		if w := &wishes[i]; a.redirect(w) && a.serve(w) {
 			a.used = append(a.used, w)
@@ -46,19 +56,30 @@ func (b *builder) table(c Cluster, wishes []wish) (t Table, needs []string) {
 		a.reportLabel(d.younger, problem.Conflict, d.label, d.message(a.met[d]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.sites)) {
-		s := a.sites[name]
-		routes := a.routes(name, s)
-		if name == "" {
-			t.Default = routes
-			continue
-		}
-		t.Hosts = append(t.Hosts, VirtualHost{Name: name, Redirects: s.sortedRedirects(), Routes: routes})
+		a.place(&t, name, a.sites[name])
 	}
 	for _, w := range a.used {
+		a.reportBare(w)
 		t.Upstreams = append(t.Upstreams, a.upstream(w, c))
 	}
 	slices.SortFunc(t.Upstreams, func(x, y Upstream) int { return strings.Compare(x.Name, y.Name) })
 	return t, a.needs(a.used, c)
+}
+
+// place writes what was settled of a host.
+func (a *assembly) place(t *Table, name string, s *site) {
+	routes := a.routes(name, s)
+	if name == "" {
+		t.Default = routes
+		return
+	}
+	a.lament(name, s)
+	if s.through != nil {
+		t.Passthrough = append(t.Passthrough, s.passthrough(name))
+	}
+	if len(routes) > 0 || len(s.redirects) > 0 {
+		t.Hosts = append(t.Hosts, VirtualHost{Name: name, Redirects: s.sortedRedirects(), Credential: s.credential, Routes: routes})
+	}
 }
 
 func (a *assembly) upstream(w *wish, c Cluster) Upstream {
@@ -84,13 +105,18 @@ func (a *assembly) site(host string, w *wish) *site {
 func (a *assembly) serve(w *wish) bool {
 	served := false
 	for _, host := range w.labels.Hosts {
-		s := a.site(host, w)
-		if s.owner != w && len(s.shares) == 0 {
+		s, p := a.site(host, w), place{host, w.labels.ContextRoot}
+		switch first := s.first(); {
+		case first != nil && first.terms.passthrough != w.terms.passthrough:
+			a.disagree(disagreement{younger: w, older: first, label: "ssl_passthrough", leftOut: true}, p)
+		case first == nil && s.owner != w:
 			a.reportLabel(w, problem.Conflict, "hosts", fmt.Sprintf(
 				"the service gets no requests for %s: the older service %s redirects it", host, s.owner.service.Spec.Name))
-			continue
+		case w.terms.passthrough:
+			served = a.handThrough(s, host, w) || served
+		default:
+			served = a.join(s, p, w) || served
 		}
-		served = a.join(s, place{host, w.labels.ContextRoot}, w) || served
 	}
 	if w.labels.DefaultBackend {
 		served = a.join(a.site("", w), place{"", w.labels.ContextRoot}, w) || served
@@ -101,20 +127,37 @@ func (a *assembly) serve(w *wish) bool {
 func (a *assembly) join(s *site, p place, w *wish) bool {
 	group := s.shares[p.root]
 	if group == nil {
-		s.shares[p.root] = &share{first: w, upstreams: []string{w.service.Spec.Name}}
-		return true
+		group = &share{first: w}
+		s.shares[p.root] = group
 	}
 	list, leftOut := disagreements(w, group.first)
 	for _, d := range list {
-		if a.met[d] == nil {
-			a.order = append(a.order, d)
-		}
-		a.met[d] = append(a.met[d], p)
+		a.disagree(d, p)
 	}
-	if !leftOut {
-		group.upstreams = append(group.upstreams, w.service.Spec.Name)
+	if leftOut {
+		return false
 	}
-	return !leftOut
+	group.upstreams = append(group.upstreams, w.service.Spec.Name)
+	if p.host != "" {
+		a.offer(s, p, w)
+	}
+	return true
+}
+
+func (a *assembly) disagree(d disagreement, p place) {
+	if a.met[d] == nil {
+		a.order = append(a.order, d)
+	}
+	a.met[d] = append(a.met[d], p)
+}
+
+// first is the oldest that serves the site; nil if it is only redirected. Who
+// redirects a host without serving it keeps all others out.
+func (s *site) first() *wish {
+	if s.through == nil && len(s.shares) == 0 {
+		return nil
+	}
+	return s.owner
 }
 
 // routes returns the routes of a host, the longest prefix first.
@@ -127,7 +170,7 @@ func (a *assembly) routes(host string, s *site) []Route {
 		group := s.shares[root]
 		slices.Sort(group.upstreams)
 		r := Route{
-			PathPrefix: root, Rewrite: group.first.terms.rewrite,
+			PathPrefix: root, Rewrite: group.first.terms.rewrite, TLSOnly: group.first.terms.tlsOnly,
 			Forward: Forward{Upstreams: group.upstreams, Affinity: group.first.terms.affinity},
 		}
 		for _, path := range group.first.terms.websockets {

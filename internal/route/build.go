@@ -21,6 +21,9 @@ type Cluster struct {
 	// to when a service needs one, in order of preference. A network that is in
 	// neither list is kept from the proxies by the operator.
 	Attachable []string
+	// Reserved are the names of secrets that no service may name, of whatever
+	// cluster; those with a label of Interlock's own are so without a word.
+	Reserved []string
 }
 
 // Build makes one table for every cluster, in the order of clusters, and says
@@ -28,7 +31,12 @@ type Cluster struct {
 // for its services: IDs, sorted. A service that cannot be routed is left out
 // and named by a problem; the others are not affected. The problems are sorted.
 func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [][]string, problems []problem.Problem) {
-	b := builder{snap: snap, tasks: snap.TasksByService()}
+	b := builder{snap: snap, tasks: snap.TasksByService(), reserved: make(map[string]bool)}
+	for _, c := range clusters {
+		for _, name := range c.Reserved {
+			b.reserved[name] = true
+		}
+	}
 	wishes := b.wishes(clusters)
 	tables, needs = make([]Table, len(clusters)), make([][]string, len(clusters))
 	for i, c := range clusters {
@@ -40,6 +48,7 @@ func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [
 type builder struct {
 	snap     *snapshot.Snapshot
 	tasks    map[string][]*snapshot.Task
+	reserved map[string]bool
 	problems []problem.Problem
 }
 

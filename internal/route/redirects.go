@@ -15,7 +15,7 @@ const maxHops = 10
 // redirect gives a service the redirects that it asks for; false if one of them
 // cannot be, which keeps the service out like any label that is not valid.
 func (a *assembly) redirect(w *wish) bool {
-	list := slices.DeleteFunc(slices.Clone(w.labels.Redirects), withoutEffect)
+	list := w.labels.Redirects
 	own := make(map[string]string, len(list))
 	for _, r := range list {
 		own[source(r)] = target(r)
@@ -26,16 +26,27 @@ func (a *assembly) redirect(w *wish) bool {
 			return false
 		}
 	}
+	for _, host := range w.hostsOverTLSOnly() {
+		plain, secure := "http://"+host, "https://"+host
+		if _, redirected := own[plain]; redirected {
+			continue
+		}
+		if reason := a.leadsBack(plain, secure, own); reason != "" {
+			a.reportLabel(w, problem.Conflict, "ssl_only", reason)
+			return false
+		}
+		own[plain] = secure
+	}
 	for _, r := range list {
-		a.site(r.SourceHost, w).redirects[r.SourceScheme] = target(r)
+		s := a.site(r.SourceHost, w)
+		s.redirects[r.SourceScheme] = target(r)
+		if r.SourceScheme == "https" {
+			a.offer(s, place{r.SourceHost, "/"}, w)
+		}
 	}
 	maps.Copy(a.next, own)
 	return true
 }
-
-// withoutEffect reports whether a redirect is of TLS requests, which no proxy
-// takes yet: it must not keep anybody from serving the host's plain requests.
-func withoutEffect(r label.Redirect) bool { return r.SourceScheme == "https" }
 
 // refusal is why a redirect cannot be, or empty.
 func (a *assembly) refusal(r label.Redirect, own map[string]string) string {
@@ -44,10 +55,15 @@ func (a *assembly) refusal(r label.Redirect, own map[string]string) string {
 		return fmt.Sprintf("the service is not routed: %s cannot be redirected, the older service %s has that host",
 			r.SourceHost, s.owner.service.Spec.Name)
 	}
-	at := target(r)
+	return a.leadsBack(source(r), target(r), own)
+}
+
+// leadsBack is why nobody would follow a redirect to its end, or empty.
+func (a *assembly) leadsBack(source, target string, own map[string]string) string {
+	at := target
 	for range maxHops {
-		if at == source(r) {
-			return fmt.Sprintf("the service is not routed: with the redirects of older services, the one of %s leads back to it", source(r))
+		if at == source {
+			return fmt.Sprintf("the service is not routed: with the other redirects, the one of %s leads back to it", source)
 		}
 		next, leadsOn := own[at]
 		if !leadsOn {
@@ -58,7 +74,16 @@ func (a *assembly) refusal(r label.Redirect, own map[string]string) string {
 		}
 		at = next
 	}
-	return fmt.Sprintf("the service is not routed: the redirect of %s leads on more than %d times", source(r), maxHops)
+	return fmt.Sprintf("the service is not routed: the redirect of %s leads on more than %d times", source, maxHops)
+}
+
+// hostsOverTLSOnly are the hosts whose plain requests are redirected because
+// the service asks for TLS only.
+func (w *wish) hostsOverTLSOnly() []string {
+	if !w.terms.tlsOnly {
+		return nil
+	}
+	return w.labels.Hosts
 }
 
 func source(r label.Redirect) string { return r.SourceScheme + "://" + r.SourceHost }

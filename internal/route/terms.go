@@ -15,13 +15,23 @@ type terms struct {
 	rewrite    bool
 	websockets []string
 	affinity   Affinity
-	tls        *TLS
+	tls        *TLS // to the endpoints
+	// passthrough hands clients' TLS connections on; else credential, if there
+	// is one, ends them.
+	passthrough bool
+	credential  *Credential
+	tlsOnly     bool
 }
 
 // settle takes a service's terms from its labels and tells of those that its
 // other labels rule out.
 func (b *builder) settle(w *wish) {
 	set := &w.labels
+	w.terms.passthrough, w.terms.tlsOnly = set.SSLPassthrough, set.SSLOnly
+	if w.terms.passthrough {
+		b.passThrough(w)
+	}
+	w.terms.credential = b.credential(w)
 	w.terms.rewrite = set.ContextRootRewrite && set.ContextRoot != "/"
 	w.terms.affinity = b.affinity(w)
 	for _, path := range set.WebsocketEndpoints {
@@ -35,12 +45,27 @@ func (b *builder) settle(w *wish) {
 	if set.SSLBackend {
 		w.terms.tls = &TLS{Verify: Verify(set.SSLBackendTLSVerify)}
 	}
-	for _, r := range set.Redirects {
-		if r.SourceScheme == "https" {
-			b.reportLabel(w, problem.NoEffect, "redirects", fmt.Sprintf(
-				"this version of Interlock does not take TLS requests yet; the redirect of https://%s has no effect", r.SourceHost))
-		}
+	if w.terms.tlsOnly && set.DefaultBackend {
+		b.reportLabel(w, problem.NoEffect, "default_backend", "with ssl_only=true the service does not answer for hosts that no service claims: there is no certificate for those")
+		set.DefaultBackend = false
 	}
+	b.withoutCredential(w)
+}
+
+// withoutCredential takes away the redirects of TLS requests that nobody could
+// answer, so that they keep nobody else from the host.
+func (b *builder) withoutCredential(w *wish) {
+	if w.terms.credential != nil {
+		return
+	}
+	w.labels.Redirects = slices.DeleteFunc(w.labels.Redirects, func(r label.Redirect) bool {
+		if r.SourceScheme != "https" {
+			return false
+		}
+		b.reportLabel(w, problem.NoEffect, "redirects", fmt.Sprintf(
+			"the redirect of https://%s has no effect: the service has no certificate to answer with; the label ssl_cert names the secret with one", r.SourceHost))
+		return true
+	})
 }
 
 func (b *builder) affinity(w *wish) Affinity {
@@ -102,6 +127,9 @@ func disagreements(younger, older *wish) (list []disagreement, leftOut bool) {
 	case y.tls != nil && *y.tls != *o.tls:
 		add("ssl_backend_tls_verify", true)
 	}
+	if y.tlsOnly && !o.tlsOnly {
+		add("ssl_only", true)
+	}
 	if y.rewrite != o.rewrite {
 		add("context_root_rewrite", true)
 	}
@@ -119,15 +147,11 @@ func disagreements(younger, older *wish) (list []disagreement, leftOut bool) {
 
 // message names the places, so that both owners know what this is about.
 func (d disagreement) message(places []place) string {
-	const shown = 3
-	var names []string
-	for _, p := range places[:min(len(places), shown)] {
-		names = append(names, p.String())
+	names := make([]string, len(places))
+	for i, p := range places {
+		names[i] = p.String()
 	}
-	where := strings.Join(names, ", ")
-	if more := len(places) - len(names); more > 0 {
-		where += fmt.Sprintf(" and %d more", more)
-	}
+	where := shorten(names)
 	decides := fmt.Sprintf("the older service %s decides there", d.older.service.Spec.Name)
 	if value, has := d.older.service.Spec.Labels[label.Prefix+d.label]; has {
 		decides += fmt.Sprintf(" with %s=%.80q", d.label, value)
@@ -138,4 +162,14 @@ func (d disagreement) message(places []place) string {
 		return fmt.Sprintf("the service gets no requests for %s: %s", where, decides)
 	}
 	return fmt.Sprintf("the label is ignored for %s: %s", where, decides)
+}
+
+// shorten lists the first few of many.
+func shorten(names []string) string {
+	const shown = 3
+	text := strings.Join(names[:min(len(names), shown)], ", ")
+	if more := len(names) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

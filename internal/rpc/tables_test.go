@@ -14,6 +14,7 @@ import (
 
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/extension"
+	"github.com/interlock-lb/interlock/internal/material"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -23,7 +24,7 @@ import (
 // toy renders the host names of a table; one named "bad" it cannot.
 type toy struct{ size int }
 
-func (r toy) Render(t *route.Table, p render.Parameters) (render.Bundle, error) {
+func (r toy) Render(t *route.Table, p render.Parameters, _ render.Credentials) (render.Bundle, error) {
 	if t.Hosts[0].Name == "bad" {
 		return render.Bundle{}, errors.New("host bad: \xff is no name")
 	}
@@ -38,7 +39,7 @@ func runExtension(t *testing.T, endpoint string, identity *pki.Identity, rendere
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = core.Close() })
-	e := extension.New(extension.Options{Core: core, Renderer: renderer, Identity: identity, Logger: silent()})
+	e := extension.New(extension.Options{Core: core, Renderer: renderer, Materials: material.Folder(t.TempDir()), Identity: identity, Logger: silent()})
 	background(t, e.Run)
 }
 

@@ -100,7 +100,7 @@ var extensionKeys = []key[Extension]{
 	field("TargetPort", targetPort, func(e *ext) *uint16 { return &e.TargetPort },
 		"`80`", "The port for plain HTTP, inside the proxy's container."),
 	field("PublishedSSLPort", publishedPort, func(e *ext) *uint16 { return &e.PublishedSSLPort },
-		"not published", "The port for TLS, outside; as `PublishedPort`. It is published, but in this version nothing serves TLS there."),
+		"not published", "The port for TLS, outside; as `PublishedPort`. Services with `ssl_only` redirect to it."),
 	field("TargetSSLPort", targetPort, func(e *ext) *uint16 { return &e.TargetSSLPort },
 		"`443`", "The port for TLS, inside the proxy's container."),
 	pending(haproxy, field("Template", configName, func(e *ext) *string { return &e.Template },

@@ -33,7 +33,7 @@ func TestAThousandServicesWithEveryLabelAreAcceptedByNginx(t *testing.T) {
 	for _, p := range got.problems {
 		t.Fatal(p)
 	}
-	acceptedByNginx(t, got.conf)
+	acceptedByNginx(t, got)
 }
 
 func BenchmarkThousandServicesOfTenTasks(b *testing.B) {
@@ -48,7 +48,7 @@ func BenchmarkThousandServicesOfTenTasks(b *testing.B) {
 	b.Run("render", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := new(nginx.Renderer).Render(&tables[0], render.Parameters{Port: 80, ConfigPath: "/etc/nginx/nginx.conf"}); err != nil {
+			if _, err := new(nginx.Renderer).Render(&tables[0], render.Parameters{Port: 80, ConfigPath: "/etc/nginx/nginx.conf"}, nil); err != nil {
 				b.Fatal(err)
 			}
 		}

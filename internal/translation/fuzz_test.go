@@ -66,18 +66,59 @@ func checkIntended(t *testing.T, o outcome) {
 			want[h.Name] = intended(h.Routes)
 		}
 	}
-	got := servers(t, o.conf)
+	for _, p := range o.table.Passthrough {
+		if _, redirected := want[p.Name]; p.RedirectPlain && !redirected {
+			want[p.Name] = []string{"/"}
+		}
+	}
+	same(t, o, "plain", servers(t, o.conf), want)
+	checkSecure(t, o)
+	if bytes.ContainsAny(o.conf, "\x00\r") {
+		t.Error("the file has control characters")
+	}
+}
+
+// checkSecure does so for TLS connections.
+func checkSecure(t *testing.T, o outcome) {
+	t.Helper()
+	want := map[string][]string{}
+	certificates := credentials(o.table)
+	for _, h := range o.table.Hosts {
+		switch _, usable := certificates[h.Name]; {
+		case !usable:
+		case slices.ContainsFunc(h.Redirects, func(r route.Redirect) bool { return r.Scheme == "https" }):
+			want[h.Name] = []string{"/"}
+		default:
+			want[h.Name] = intended(h.Routes)
+		}
+	}
+	ended := slices.DeleteFunc(secureServers(t, o.conf), func(s server) bool { return s.chain == "" })
+	same(t, o, "TLS", ended, want)
+	var through []string
+	for _, p := range o.table.Passthrough {
+		if slices.ContainsFunc(p.Forward.Upstreams, func(name string) bool { return hasEndpoints(o.table, name) }) {
+			through = append(through, p.Name)
+		}
+	}
+	if got := handedThrough(t, o.conf); !slices.Equal(got, through) {
+		t.Errorf("handed through: %q, want %q", got, through)
+	}
+}
+
+func hasEndpoints(table *route.Table, upstream string) bool {
+	return slices.ContainsFunc(table.Upstreams, func(u route.Upstream) bool { return u.Name == upstream && len(u.Endpoints) > 0 })
+}
+
+func same(t *testing.T, o outcome, kind string, got []server, want map[string][]string) {
+	t.Helper()
 	for _, s := range got {
 		slices.Sort(s.locations)
 		if !slices.Equal(s.locations, want[s.name]) {
-			t.Errorf("server %q has the locations %q, want %q", s.name, s.locations, want[s.name])
+			t.Errorf("%s server %q has the locations %q, want %q", kind, s.name, s.locations, want[s.name])
 		}
 	}
 	if len(got) != len(want) {
-		t.Errorf("%d servers, want %d:\n%s", len(got), len(want), o.variable(t))
-	}
-	if bytes.ContainsAny(o.conf, "\x00\r") {
-		t.Error("the file has control characters")
+		t.Errorf("%d %s servers, want %d:\n%s", len(got), kind, len(want), o.variable(t))
 	}
 }
 

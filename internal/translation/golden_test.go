@@ -6,6 +6,7 @@ import (
 	"flag"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,16 +28,16 @@ func TestLabelsBecomeTheseTablesProblemsAndFiles(t *testing.T) {
 	if err != nil || len(goldens) == 0 {
 		t.Fatalf("no golden files: %v", err)
 	}
-	for _, path := range goldens {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
-			archive, err := txtar.ParseFile(path)
+	for _, golden := range goldens {
+		t.Run(strings.TrimSuffix(filepath.Base(golden), ".txtar"), func(t *testing.T) {
+			archive, err := txtar.ParseFile(golden)
 			if err != nil {
 				t.Fatal(err)
 			}
 			inputs, want := split(archive.Files)
 			got := translateFiles(t, inputs)
-			t.Run("as expected", func(t *testing.T) { compare(t, path, archive.Comment, inputs, want, got) })
-			t.Run("accepted by nginx", func(t *testing.T) { acceptedByNginx(t, got.conf) })
+			t.Run("as expected", func(t *testing.T) { compare(t, golden, archive.Comment, inputs, want, got) })
+			t.Run("accepted by nginx", func(t *testing.T) { acceptedByNginx(t, got) })
 		})
 	}
 }
@@ -66,7 +67,7 @@ func translateFiles(t *testing.T, inputs []txtar.File) outcome {
 	return translate(t, w.swarm, w.proxies, config)
 }
 
-func compare(t *testing.T, path string, comment []byte, inputs, want []txtar.File, got outcome) {
+func compare(t *testing.T, golden string, comment []byte, inputs, want []txtar.File, got outcome) {
 	t.Helper()
 	outputs := []txtar.File{
 		{Name: "table.json", Data: got.tableJSON(t)},
@@ -75,24 +76,34 @@ func compare(t *testing.T, path string, comment []byte, inputs, want []txtar.Fil
 	}
 	if *update {
 		all := append(append([]txtar.File{}, inputs...), outputs...)
-		if err := os.WriteFile(path, txtar.Format(&txtar.Archive{Comment: comment, Files: all}), 0o644); err != nil {
+		if err := os.WriteFile(golden, txtar.Format(&txtar.Archive{Comment: comment, Files: all}), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	text := func(files []txtar.File) string { return string(txtar.Format(&txtar.Archive{Files: files})) }
 	if diff := cmp.Diff(text(want), text(outputs)); diff != "" {
-		t.Errorf("%s (run with -update to accept; -want +got):\n%s", path, diff)
+		t.Errorf("%s (run with -update to accept; -want +got):\n%s", golden, diff)
 	}
 }
 
 // acceptedByNginx moves the places that nginx reads and writes below the
 // test's own folder.
-func acceptedByNginx(t *testing.T, conf []byte) {
+func acceptedByNginx(t *testing.T, o outcome) {
 	t.Helper()
 	dir := t.TempDir()
-	fixture.NginxAccepts(t, conf, dir, map[string]string{
-		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
+	if err := os.Mkdir(filepath.Join(dir, "tls"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range o.keys {
+		// The content of a golden is no key; any that is one will do.
+		chain, key := fixture.NewAuthority(t).Issue(t, []string{"any.test"})
+		if err := os.WriteFile(filepath.Join(dir, "tls", filepath.Base(f.Path)), append(chain, key...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fixture.NginxAccepts(t, o.conf, dir, map[string]string{
+		nginx.TempDir: dir, path.Dir(nginx.StatusSocket) + "/": dir + "/", "/var/run/proxy.pid": dir + "/pid",
 		"AUTHORITIES": authorities(t, dir),
 	})
 }

@@ -52,7 +52,7 @@ var decided = map[string]struct {
 	"HL-130": {refused, "normalising it would make two spellings of one root"},
 	"HL-139": {refused, "paths are ASCII"},
 	"HL-193": {refused, "no TLS yet, and a proxy cannot keep the prefix's promise"},
-	"HL-218": {refused, "passthrough comes with TLS; until then the service is left out"},
+	"HL-218": {refused, "the older service decides that its host's TLS ends at the proxy"},
 	"HL-238": {ignored, "there is no such label"},
 	"HL-239": {ignored, "there is no such label"},
 	"HL-240": {ignored, "there is no such label"},
@@ -60,13 +60,11 @@ var decided = map[string]struct {
 	"HL-244": {ignored, "there is no such label"},
 	"HL-245": {ignored, "there is no such label"},
 	"HL-247": {ignored, "there is no such label"},
-	// With TLS ended at the proxy these names will be looked up; until then a
-	// name that is one is told to have no effect, and no secret is touched.
-	"HL-198": {ignored, "secrets come with TLS"},
-	"HL-199": {ignored, "secrets come with TLS"},
-	"HL-211": {ignored, "secrets come with TLS"},
-	"HL-215": {ignored, "secrets come with TLS"},
-	"HL-258": {ignored, "secrets come with TLS"},
+	"HL-198": {routed, "policy: whoever may create a service may mount any secret anyway"},
+	"HL-199": {ignored, "Interlock's own; the service is served without TLS"},
+	"HL-211": {ignored, "a key without a certificate"},
+	"HL-215": {routed, "the extension looks into it, and leaves it out with a finding"},
+	"HL-258": {routed, "the size of a secret is not to be had from Swarm; it never reaches a proxy's node but in bundles"},
 }
 
 func (h hostile) verdict(t *testing.T) verdict {
@@ -162,6 +160,9 @@ func TestAcceptedValuesBecomeWhatTheyMean(t *testing.T) {
 		"HL-091": {"evil.example.test", "/"},
 		"HL-135": {"evil.example.test", "/"},
 		"HL-149": {"evil.example.test", "= /var/run/secrets, /var/run/secrets/, /"},
+		"HL-198": {"evil.example.test", "/"},
+		"HL-215": {"evil.example.test", "/"},
+		"HL-258": {"evil.example.test", "/"},
 		"HL-153": {"evil.example.test", "/"},
 		"HL-219": {"evil.example.test", "/"},
 		"HL-225": {"evil.example.test", "/, = /ws, /ws/"},
@@ -190,5 +191,5 @@ func TestAcceptedValuesBecomeWhatTheyMean(t *testing.T) {
 
 func TestATLSBackendThatCannotBeVerifiedHurtsNobodyElse(t *testing.T) {
 	got := translate(t, attack(label.Prefix+"ssl_backend", "true"), nil, nil)
-	acceptedByNginx(t, got.conf)
+	acceptedByNginx(t, got)
 }

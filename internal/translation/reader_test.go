@@ -102,31 +102,73 @@ func (r *reader) quoted(quote byte) (word string, end bool, err error) {
 
 // server is a server block as clients see it.
 type server struct {
-	name      string
+	name      string   // the last
+	names     []string // all of them
+	listen    string
+	chain     string   // the certificate's file; empty: none
 	locations []string // with their modifiers, in the order of the file
 	text      string   // all of it
 }
 
-// servers reads the servers of a file back, but for the one of the token. A
-// directive that this renderer never writes fails the test.
+// servers reads the servers for plain requests back. A directive that this
+// renderer never writes fails the test.
 func servers(t testing.TB, conf []byte) []server {
+	t.Helper()
+	return listening(t, conf, "18080")
+}
+
+// secureServers reads those that end TLS connections.
+func secureServers(t testing.TB, conf []byte) []server {
+	t.Helper()
+	return append(listening(t, conf, "18443 ssl http2"), listening(t, conf, "unix:/run/interlock/tls.sock ssl http2 proxy_protocol")...)
+}
+
+func listening(t testing.TB, conf []byte, where string) []server {
+	t.Helper()
+	var found []server
+	for _, d := range blockOf(t, conf, "http") {
+		if d.words[0] == "server" {
+			s := readServer(t, d)
+			if strings.TrimSuffix(s.listen, " default_server") == where {
+				found = append(found, s)
+			}
+		}
+	}
+	return found
+}
+
+func blockOf(t testing.TB, conf []byte, name string) []directive {
 	t.Helper()
 	list, err := readBack(conf)
 	if err != nil {
 		t.Fatalf("the file cannot be read back: %v\n%s", err, conf)
 	}
-	var found []server
 	for _, d := range list {
-		if d.words[0] != "http" {
-			continue
-		}
-		for _, d := range d.block {
-			if d.words[0] == "server" && !strings.HasPrefix(d.block[0].words[1], "unix:") {
-				found = append(found, readServer(t, d))
-			}
+		if d.words[0] == name {
+			return d.block
 		}
 	}
-	return found
+	return nil
+}
+
+// handedThrough are the names whose TLS connections leave unopened.
+func handedThrough(t testing.TB, conf []byte) []string {
+	t.Helper()
+	var names []string
+	for _, d := range blockOf(t, conf, "stream") {
+		switch d.words[0] {
+		case "map_hash_bucket_size", "map_hash_max_size", "proxy_connect_timeout", "proxy_timeout", "upstream", "server":
+		case "map":
+			for _, entry := range d.block {
+				if d.words[2] == "$passthrough_pool" && len(entry.words) == 2 {
+					names = append(names, entry.words[0])
+				}
+			}
+		default:
+			t.Fatalf("stream has the directive %q", d.words)
+		}
+	}
+	return names
 }
 
 func readServer(t testing.TB, d directive) server {
@@ -134,9 +176,16 @@ func readServer(t testing.TB, d directive) server {
 	s := server{text: fmt.Sprint(d)}
 	for _, d := range d.block {
 		switch d.words[0] {
-		case "listen", "access_log":
+		case "access_log", "ssl_certificate_key", "ssl_reject_handshake", "return", "set_real_ip_from", "real_ip_header":
+		case "listen":
+			s.listen = strings.Join(d.words[1:], " ")
 		case "server_name":
 			s.name = strings.Join(d.words[1:], " ")
+			s.names = append(s.names, s.name)
+		case "ssl_certificate":
+			s.chain = strings.Join(d.words[1:], " ")
+		case "if":
+			readLocation(t, d)
 		case "location":
 			s.locations = append(s.locations, strings.Join(d.words[1:], " "))
 			readLocation(t, d)
@@ -161,12 +210,20 @@ func readLocation(t testing.TB, d directive) {
 	}
 }
 
+// serverOf is what a host is served by, but for what depends on others: where
+// TLS connections come in, and whether other certificates are there.
 func serverOf(t testing.TB, conf []byte, name string) string {
 	t.Helper()
+	text := ""
 	for _, s := range servers(t, conf) {
 		if s.name == name {
-			return s.text
+			text += s.text
 		}
 	}
-	return ""
+	for _, s := range secureServers(t, conf) {
+		if s.name == name {
+			text += fmt.Sprint(s.chain, s.locations)
+		}
+	}
+	return text
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ type world struct {
 //
 //	network NAME               an overlay network
 //	proxies NETWORK…           what the proxies are attached to
+//	secret NAME [LABEL]        a secret; what those called unusable… hold is
 //	service NAME [NETWORK…]    the labels below it are its own
 //	  LABEL=VALUE
 //	  vip NETWORK ADDRESS
@@ -52,6 +54,8 @@ func parseWorld(t *testing.T, text string) world {
 			for _, n := range words[1:] {
 				w.proxies = append(w.proxies, "net-"+n)
 			}
+		case words[0] == "secret":
+			w.swarm.Secret(words[1], words[2:]...)
 		case words[0] == "service":
 			service = words[1]
 			labels[service] = map[string]string{}
@@ -96,6 +100,31 @@ type outcome struct {
 	table    *route.Table
 	problems []problem.Problem
 	conf     []byte
+	keys     []render.File
+}
+
+func newOutcome(table *route.Table, problems []problem.Problem, b render.Bundle) outcome {
+	o := outcome{table: table, problems: problems}
+	for _, f := range b.Files {
+		if f.Sensitive {
+			o.keys = append(o.keys, f)
+		} else if f.Path == "/etc/nginx/nginx.conf" {
+			o.conf = f.Data
+		}
+	}
+	return o
+}
+
+// credentials stands in for what an extension would have found: texts instead
+// of keys, so that goldens never change, and none for names that say so.
+func credentials(t *route.Table) render.Credentials {
+	c := make(render.Credentials)
+	for _, h := range t.Hosts {
+		if h.Credential != nil && !strings.HasPrefix(h.Credential.Chain.Name, "unusable") {
+			c[h.Name] = render.Pair{Chain: []byte("chain " + h.Credential.Chain.Name), Key: []byte("key " + h.Credential.Key.Name)}
+		}
+	}
+	return c
 }
 
 // translate takes a Swarm all the way.
@@ -122,11 +151,11 @@ func translate(t testing.TB, swarm *fixture.Swarm, networks []string, config map
 	for k, v := range config {
 		options[k] = v
 	}
-	bundle, err := renderer.Render(arrived, render.Parameters{Port: 18080, ConfigPath: "/etc/nginx/nginx.conf", Config: options})
+	bundle, err := renderer.Render(arrived, render.Parameters{Port: 18080, SSLPort: 18443, PublishedSSLPort: 8443, ConfigPath: "/etc/nginx/nginx.conf", Config: options}, credentials(arrived))
 	if err != nil {
 		t.Fatalf("the table cannot be rendered: %v", err)
 	}
-	return outcome{table: &tables[0], problems: problems, conf: bundle.Files[0].Data}
+	return newOutcome(&tables[0], problems, bundle)
 }
 
 // variable returns the part of a file that depends on the table.
@@ -137,9 +166,14 @@ func (o outcome) variable(t testing.TB) []byte {
 		t.Fatal("where does the file's variable part begin?")
 	}
 	// The last server is the one of the token, which depends on all else.
-	rest, _, found = bytes.Cut(rest, []byte("    server {\n        listen \"unix:"))
+	rest, _, found = bytes.Cut(rest, []byte("    server {\n        listen \"unix:/run/interlock/status.sock"))
 	if !found {
 		t.Fatal("where does the file's variable part end?")
+	}
+	// Layer 4 stands before it.
+	if _, stream, has := bytes.Cut(o.conf, []byte("\nstream {\n")); has {
+		stream, _, _ = bytes.Cut(stream, []byte("\n}\n"))
+		return slices.Concat([]byte("stream {\n"), stream, []byte("\n}\n"), rest)
 	}
 	return rest
 }
@@ -163,7 +197,11 @@ func (o outcome) problemLines() []byte {
 
 // victim is a service that all tests of hostile labels look after.
 func victim() *fixture.Swarm {
-	return fixture.NewSwarm(2).Network("front").Network("tenant-b-net").
-		Service("victim-a", map[string]string{"com.docker.lb.hosts": "a.example.test", "com.docker.lb.port": "8080"}).
+	swarm := fixture.NewSwarm(2).Network("front").Network("tenant-b-net").Secret("interlock.ca.key", "com.docker.interlock.seal")
+	for _, name := range []string{"a.both", "shop.cert", "shop.key", "tenant-b.cert", "tenant-b.key", "not-a-pem", "fat-secret-490k-1"} {
+		swarm.Secret(name)
+	}
+	return swarm.
+		Service("victim-a", map[string]string{"com.docker.lb.hosts": "a.example.test", "com.docker.lb.port": "8080", "com.docker.lb.ssl_cert": "a.both"}).
 		Task("victim-a", 1, 1, fixture.HostPort(8080, 30000))
 }

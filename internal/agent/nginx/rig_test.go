@@ -39,10 +39,13 @@ type rig struct {
 	t       *testing.T
 	dir     string
 	port    uint16
-	options agent.Options
-	agent   *agent.Agent
-	cancel  context.CancelFunc
-	ended   chan error
+	sslPort uint16
+	// credentials are those at hand when a table is rendered.
+	credentials render.Credentials
+	options     agent.Options
+	agent       *agent.Agent
+	cancel      context.CancelFunc
+	ended       chan error
 }
 
 func newRig(t *testing.T, change ...func(*agent.Options)) *rig {
@@ -59,7 +62,7 @@ func newRig(t *testing.T, change ...func(*agent.Options)) *rig {
 			t.Error(err)
 		}
 	})
-	r := &rig{t: t, dir: dir, port: freePort(t)}
+	r := &rig{t: t, dir: dir, port: freePort(t), sslPort: freePort(t)}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	proxy, err := agentnginx.New(agentnginx.Options{
 		Binary: binary, ConfigPath: r.path("etc/nginx.conf"), StatusSocket: r.path("run/status.sock"),
@@ -68,7 +71,7 @@ func newRig(t *testing.T, change ...func(*agent.Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.options = agent.Options{Proxy: proxy, Folders: []string{r.path("etc")}, StateDir: r.path("state"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil }, StagingDir: r.path("staging"), Logger: log}
+	r.options = agent.Options{Proxy: proxy, Folders: []string{r.path("etc")}, StateDir: r.path("state"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil }, StagingDir: r.path("staging"), SensitiveDir: r.path("keys"), InMemory: func(string) (bool, error) { return true, nil }, Logger: log}
 	if err := os.Mkdir(r.options.StagingDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -141,8 +144,10 @@ func (r *rig) render(port uint16, table *route.Table, config map[string]any) ren
 		"AccessLogPath": r.path("access.log"), "ErrorLogPath": r.path("error.log"),
 	}
 	maps.Copy(options, config)
-	renderer := rendernginx.Renderer{ServerInfo: "interlock/test", StatusSocket: r.path("run/status.sock"), TempDir: r.path("state/nginx")}
-	b, err := renderer.Render(table, render.Parameters{Port: port, ConfigPath: r.path("etc/nginx.conf"), Config: options})
+	renderer := rendernginx.Renderer{ServerInfo: "interlock/test", StatusSocket: r.path("run/status.sock"), TempDir: r.path("state/nginx"), KeyDir: r.path("keys")}
+	b, err := renderer.Render(table, render.Parameters{
+		Port: port, SSLPort: r.sslPort, PublishedSSLPort: r.sslPort, ConfigPath: r.path("etc/nginx.conf"), Config: options,
+	}, r.credentials)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (r *rig) fromTemplate(text string, table *route.Table) (render.Bundle, erro
 			"User": "root", "PidPath": r.path("pid"), "RLimitNoFile": "1024",
 			"AccessLogPath": r.path("access.log"), "ErrorLogPath": r.path("error.log"),
 		},
-	})
+	}, nil)
 }
 
 func (r *rig) mustTemplate(text string, table *route.Table) render.Bundle {

@@ -42,7 +42,7 @@ func renderGolden(t *testing.T, path string) []byte {
 	t.Helper()
 	table, p := readGolden(t, path)
 	r := Renderer{ServerInfo: testServerInfo}
-	bundle, err := r.Render(table, p)
+	bundle, err := r.Render(table, p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

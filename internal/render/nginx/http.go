@@ -33,6 +33,7 @@ func (f *file) main() {
 	// The agent listens on standard error for why a reload failed; without one
 	// the container's log has it, wherever ErrorLogPath leads.
 	out.directive("error_log", keyword("stderr"), keyword("emerg"))
+	f.loadStream()
 	out.raw(o.GlobalOptions)
 	if !out.taken["events"] {
 		out.block("events", nil, func() {
@@ -85,13 +86,19 @@ func (f *file) http() {
 // serverNamesHash sizes the hash so that the longest name fits and nginx finds
 // a good table quickly.
 func (f *file) serverNamesHash() {
+	f.out.setting("server_names_hash_bucket_size", number(f.nameBucket()))
+	f.out.setting("server_names_hash_max_size", number(max(512, powerOfTwo(4*len(f.plan.hosts)))))
+}
+
+func (f *file) nameBucket() int {
 	longest := 0
 	for _, h := range f.plan.hosts {
 		longest = max(longest, len(h.name))
 	}
-	bucket := f.options.hashBucketSize(longest)
-	f.out.setting("server_names_hash_bucket_size", number(bucket))
-	f.out.setting("server_names_hash_max_size", number(max(512, powerOfTwo(4*len(f.plan.hosts)))))
+	for _, h := range f.plan.passthrough {
+		longest = max(longest, len(h.name))
+	}
+	return f.options.hashBucketSize(longest)
 }
 
 // hashBucketSize has room for three names of the greatest length. A name takes
@@ -140,21 +147,6 @@ func (f *file) logs() {
 	o, out := &f.options, &f.out
 	out.raw([]string{"log_format main " + o.MainLogFormat, "log_format trace " + o.TraceLogFormat})
 	out.setting("access_log", quoted(o.AccessLogPath), keyword("trace"))
-}
-
-// tls writes the settings that hold for every certificate.
-func (f *file) tls() {
-	o, out := &f.options, &f.out
-	var protocols []argument
-	for _, p := range o.SSLProtocols {
-		protocols = append(protocols, quoted(p))
-	}
-	out.setting("ssl_protocols", protocols...)
-	out.setting("ssl_ciphers", quoted(o.SSLCiphers))
-	if o.SSLDefaultDHParamPath != "" {
-		out.setting("ssl_dhparam", quoted(o.SSLDefaultDHParamPath))
-	}
-	out.raw(splitLines(o.SSLOpts))
 }
 
 // upstreams writes how apps are spoken to.

@@ -11,10 +11,16 @@ import (
 // awaited for ReadTimeout.
 const websocketIdle = time.Hour
 
-func (f *file) locations(list []location) {
+// locations writes what happens at the paths of a host; plain is the host where
+// they are for requests without TLS.
+func (f *file) locations(list []location, plain *host) {
 	hasRoot := false
 	for i := range list {
 		hasRoot = hasRoot || list[i].path == ""
+		if list[i].tlsOnly && plain != nil {
+			f.insist(&list[i], plain)
+			continue
+		}
 		f.location(&list[i])
 	}
 	if !hasRoot {
@@ -34,6 +40,29 @@ func (f *file) location(l *location) {
 		}
 	}
 	f.forward(l, l.path+"/")
+}
+
+// insist sends plain requests to where TLS is, if it is.
+func (f *file) insist(l *location, h *host) {
+	at := func(path string, modifier ...argument) {
+		if h.certificate == nil {
+			f.answer(path, noCertificatePage, modifier...)
+			return
+		}
+		f.out.block("location", append(modifier, pathPrefix(path)), func() {
+			f.out.directive("return", number(302), overTLS(f.publishedSSLPort))
+		})
+	}
+	if l.path != "" {
+		at(l.path, keyword("="))
+	}
+	at(l.path + "/")
+}
+
+func (f *file) redirectAll(target argument) {
+	f.out.block("location", []argument{pathPrefix("/")}, func() {
+		f.out.directive("return", number(302), target)
+	})
 }
 
 func (f *file) addSlash(l *location) {
@@ -133,6 +162,9 @@ func (f *file) answer(path string, page keyword, modifier ...argument) {
 // variables writes what locations and pools refer to.
 func (f *file) variables() {
 	out := &f.out
+	if f.plan.severalCertificates {
+		f.mapHash(len(f.plan.hosts)) // before the first map
+	}
 	// HTTP/1.0 needs no Host.
 	out.block("map", []argument{keyword("$http_host"), keyword("$requested_host")}, func() {
 		out.directive("default", keyword("$http_host"))
@@ -146,6 +178,7 @@ func (f *file) variables() {
 			})
 		}
 	}
+	f.certificates()
 	if len(f.plan.cookies) > 0 {
 		// Room for several names in a bucket: nginx warns where it finds none.
 		out.setting("variables_hash_bucket_size", number(256))

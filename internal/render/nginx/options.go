@@ -44,7 +44,7 @@ type Options struct {
 	SSLProtocols            []string
 	SSLOpts                 string // raw lines at http level
 	SSLVerify               string // "none", "optional" or "required"
-	SSLDefaultDHParam       int    // bits
+	SSLDefaultDHParam       int    // bits; 0: no such key exchange
 	SSLDefaultDHParamPath   string // empty: none
 	GlobalOptions           []string
 	HTTPOptions, TCPOptions []string
@@ -75,7 +75,7 @@ func DefaultOptions() Options {
 		AccessLogPath: "/dev/stdout", ErrorLogPath: "/dev/stdout",
 		MainLogFormat: defaultMainLogFormat, TraceLogFormat: defaultTraceLogFormat,
 		SSLCiphers: "HIGH:!aNULL:!MD5", SSLProtocols: []string{"TLSv1.2", "TLSv1.3"},
-		SSLVerify: "required", SSLDefaultDHParam: 1024,
+		SSLVerify: "required",
 	}
 }
 

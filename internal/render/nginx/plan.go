@@ -20,6 +20,15 @@ type plan struct {
 	hosts    []host
 	fallback []location // answers for unknown hosts; empty: nobody does
 	cookies  []string   // in lower case, sorted: those that requests stick to
+
+	tls bool // somebody wants TLS connections
+	// severalCertificates: not every name is proven by the same one.
+	severalCertificates bool
+	passthrough         []handed
+	streamPools         []*pool // sorted by name; only those with servers
+	// refused have no certificate, but a wildcard above them has; kept are
+	// below a wildcard that is handed through, and are not. Both sorted.
+	refused, kept []string
 }
 
 // pool is one upstream block.
@@ -27,6 +36,7 @@ type pool struct {
 	name     string // of a closed alphabet
 	affinity route.Affinity
 	tls      *route.TLS // nil: the servers speak plain HTTP
+	stream   bool       // of layer 4
 	// reuse keeps connections for later requests.
 	reuse   bool
 	servers []server
@@ -39,10 +49,17 @@ type server struct {
 
 type host struct {
 	name string
-	// target is where plain requests are redirected to; empty: nowhere.
-	target    string
+	// target and secureTarget are where plain requests and those over TLS are
+	// redirected to; empty: nowhere.
+	target, secureTarget string
+	certificate          *certificate // nil: not served over TLS
+	// handsOn: TLS connections are handed through, plain requests redirected.
+	handsOn   bool
 	locations []location
 }
+
+// plain reports whether there is anything for requests without TLS.
+func (h *host) plain() bool { return h.target != "" || h.handsOn || len(h.locations) > 0 }
 
 // location is what happens at a path and below it. Its path has no slash at the
 // end; that of the root is empty.
@@ -51,6 +68,7 @@ type location struct {
 	// strip is the start of the path that the app does not see.
 	strip     string
 	websocket bool // requests may be upgraded
+	tlsOnly   bool // not for plain requests
 	pool      *pool
 }
 
@@ -58,10 +76,11 @@ type location struct {
 type planner struct {
 	upstreams map[string]*route.Upstream
 	pools     map[string]*pool
+	keys      *keyring
 }
 
-func newPlan(t *route.Table) (*plan, error) {
-	p := planner{upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), pools: make(map[string]*pool)}
+func newPlan(t *route.Table, keys *keyring) (*plan, error) {
+	p := planner{upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), pools: make(map[string]*pool), keys: keys}
 	for i := range t.Upstreams {
 		p.upstreams[t.Upstreams[i].Name] = &t.Upstreams[i]
 	}
@@ -75,20 +94,14 @@ func newPlan(t *route.Table) (*plan, error) {
 		} else {
 			seen[name] = true
 		}
-		h := host{name: v.Name, target: plainTarget(v.Redirects)}
-		switch {
-		case h.target != "":
-			// All that this listener takes is redirected.
-		case len(v.Routes) == 0 && len(v.Redirects) > 0:
-			// Only TLS requests are redirected: the host is not there for others.
-			continue
-		default:
-			var err error
-			if h.locations, err = p.locations(v.Name, v.Routes); err != nil {
-				return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
-			}
+		h, err := p.host(v)
+		if err != nil {
+			return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
 		}
 		result.hosts = append(result.hosts, h)
+	}
+	if err := p.secure(t, result); err != nil {
+		return nil, err
 	}
 	var err error
 	if result.fallback, err = p.locations("", t.Default); err != nil {
@@ -117,13 +130,22 @@ func (p *plan) textSize() int {
 	return size
 }
 
-func plainTarget(redirects []route.Redirect) string {
-	for _, r := range redirects {
+func (p *planner) host(v *route.VirtualHost) (host, error) {
+	h := host{name: v.Name, certificate: p.keys.certificate(v)}
+	for _, r := range v.Redirects {
 		if r.Scheme == "http" {
-			return r.Target
+			h.target = r.Target
+		} else {
+			h.secureTarget = r.Target
 		}
 	}
-	return ""
+	// What nobody would ask for makes no pools.
+	if h.target != "" && (h.secureTarget != "" || h.certificate == nil) {
+		return h, nil
+	}
+	var err error
+	h.locations, err = p.locations(v.Name, v.Routes)
+	return h, err
 }
 
 // finish collects the pools that have somebody to forward to.
@@ -132,12 +154,18 @@ func (p *planner) finish(result *plan) {
 		if len(pool.servers) == 0 {
 			continue
 		}
+		if pool.stream {
+			result.streamPools = append(result.streamPools, pool)
+			continue
+		}
 		result.pools = append(result.pools, pool)
 		if pool.affinity.Cookie != "" {
 			result.cookies = append(result.cookies, strings.ToLower(pool.affinity.Cookie))
 		}
 	}
-	slices.SortFunc(result.pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
+	byName := func(a, b *pool) int { return strings.Compare(a.name, b.name) }
+	slices.SortFunc(result.pools, byName)
+	slices.SortFunc(result.streamPools, byName)
 	slices.Sort(result.cookies)
 	result.cookies = slices.Compact(result.cookies)
 }
@@ -173,13 +201,13 @@ func (p *planner) locations(host string, routes []route.Route) ([]location, erro
 // routeLocations has one location for the route itself and one for each path
 // below it that requests may be upgraded at.
 func routeLocations(r *route.Route, p *pool) []location {
-	own := location{path: r.PathPrefix, pool: p}
+	own := location{path: r.PathPrefix, pool: p, tlsOnly: r.TLSOnly}
 	if r.Rewrite {
 		own.strip = r.PathPrefix
 	}
 	list := []location{own}
 	for _, path := range r.Websockets {
-		upgraded := location{path: strings.TrimRight(path, "/"), strip: own.strip, websocket: true, pool: p}
+		upgraded := location{path: strings.TrimRight(path, "/"), strip: own.strip, websocket: true, tlsOnly: own.tlsOnly, pool: p}
 		if i := slices.IndexFunc(list, func(l location) bool { return l.path == upgraded.path }); i >= 0 {
 			list[i] = upgraded
 			continue
@@ -199,6 +227,12 @@ func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 	if len(names) > 0 && p.upstreams[names[0]] != nil && p.upstreams[names[0]].TLS != nil {
 		scope, made.reuse = "host "+host, host != "" && !strings.HasPrefix(host, "*.")
 	}
+	return p.fill(made, f, scope)
+}
+
+// fill gives a pool its name and servers, or returns the one that is there.
+func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error) {
+	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
 	made.name = poolName(names, f.Affinity, scope)
 	if known := p.pools[made.name]; known != nil {
 		return known, nil

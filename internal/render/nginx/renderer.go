@@ -10,8 +10,11 @@ package nginx
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -36,11 +39,15 @@ type Renderer struct {
 	// StatusSocket and TempDir are the constants of those names where empty.
 	StatusSocket string
 	TempDir      string
+	// KeyDir is render.SensitiveDir where empty.
+	KeyDir string
 }
 
-// Render makes the bundle for a table: one file at p.ConfigPath. The error says
-// which option or which part of the table cannot be rendered.
-func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, error) {
+// Render makes the bundle for a table: one file at p.ConfigPath and, beside it
+// or at KeyDir, what that names. Hosts of which c has no pair, or one that was
+// not checked, are the caller's to tell of. The error says which option or which
+// part of the table cannot be rendered.
+func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
 	if !path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath {
 		return render.Bundle{}, fmt.Errorf("ProxyConfigPath %.80q is not an absolute path", p.ConfigPath)
 	}
@@ -51,36 +58,63 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, e
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	plan, err := newPlan(t)
+	keys := &keyring{credentials: c, dir: withDefault(r.KeyDir, render.SensitiveDir), mounted: p.MountedCredentials, files: make(map[string]render.File)}
+	plan, err := newPlan(t, keys)
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	f := file{options: o, plan: plan, port: p.Port, serverInfo: r.ServerInfo, given: p.Config, agentless: p.Agentless}
+	f := file{
+		options: o, plan: plan, port: p.Port, sslPort: p.SSLPort, publishedSSLPort: p.PublishedSSLPort, serverInfo: r.ServerInfo,
+		given: p.Config, agentless: p.Agentless,
+	}
+	var b render.Bundle
+	if plan.tls {
+		if b.Files, err = f.secureFiles(keys, p); err != nil {
+			return render.Bundle{}, err
+		}
+	}
 	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
 	f.tempDir = withDefault(r.TempDir, TempDir)
 	f.out.buf.Grow(plan.textSize())
-	token := f.write()
+	b.Token = f.write()
 	if f.out.err != nil {
 		return render.Bundle{}, f.out.err
 	}
-	return render.Bundle{
-		Files: []render.File{{Path: p.ConfigPath, Mode: 0o644, Data: f.out.buf.Bytes()}},
-		Token: token,
-	}, nil
+	b.Files = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Data: f.out.buf.Bytes()})
+	b.Sort()
+	return b, nil
+}
+
+// secureFiles are the files that TLS needs.
+func (f *file) secureFiles(keys *keyring, p render.Parameters) ([]render.File, error) {
+	if p.SSLPort == 0 {
+		return nil, errors.New("no TargetSSLPort for the proxy to listen on")
+	}
+	files := slices.Collect(maps.Values(keys.files))
+	if f.options.SSLDefaultDHParam == 0 || f.options.SSLDefaultDHParamPath != "" {
+		return files, nil
+	}
+	group, err := dhFile(f.options.SSLDefaultDHParam, p.ConfigPath)
+	f.dhPath = group.Path
+	return append(files, group), err
 }
 
 // file is the configuration file while it is written.
 type file struct {
-	options      Options
-	plan         *plan
-	port         uint16
-	serverInfo   string
-	given        map[string]any // the keys of the operator, for whether they are there
-	agentless    bool
-	statusSocket string
-	tempDir      string
-	trusts       bool // the operator names authorities for the certificates of tasks
-	upgradeText  string
+	options Options
+	plan    *plan
+	port    uint16
+	sslPort uint16
+	// publishedSSLPort is outside; 0: not known.
+	publishedSSLPort uint16
+	dhPath           string // of our own parameters; empty: none
+	serverInfo       string
+	given            map[string]any // the keys of the operator, for whether they are there
+	agentless        bool
+	statusSocket     string
+	tempDir          string
+	trusts           bool // the operator names authorities for the certificates of tasks
+	upgradeText      string
 	// operatorHeaders are the operator's own headers of requests to apps.
 	operatorHeaders []operatorDirective
 	out             writer
@@ -90,14 +124,26 @@ type file struct {
 // stands before the token.
 func (f *file) write() (token string) {
 	f.main()
+	f.stream()
 	f.out.block("http", nil, func() {
 		f.http()
 		for _, pool := range f.plan.pools {
 			f.upstream(pool)
 		}
 		f.defaultServer()
-		for _, h := range f.plan.hosts {
-			f.virtualHost(h)
+		for i := range f.plan.hosts {
+			h := &f.plan.hosts[i]
+			if h.plain() {
+				f.virtualHost(h)
+			}
+		}
+		if f.plan.tls {
+			f.refusingServers()
+		}
+		for i := range f.plan.hosts {
+			if h := &f.plan.hosts[i]; h.certificate != nil {
+				f.secureHost(h)
+			}
 		}
 		sum := sha256.Sum256(f.out.buf.Bytes())
 		token = hex.EncodeToString(sum[:16])

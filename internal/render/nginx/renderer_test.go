@@ -47,12 +47,12 @@ func TestTheSameTableGivesTheSameBytes(t *testing.T) {
 	config := map[string]any{
 		"HTTPOptions": []any{"gzip on;", "etag off;"}, "User": "www-data", "IPHash": true, "MaxConnections": float64(99),
 	}
-	first, err := new(Renderer).Render(table, parameters(config))
+	first, err := new(Renderer).Render(table, parameters(config), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
-		again, err := new(Renderer).Render(table, parameters(maps.Clone(config)))
+		again, err := new(Renderer).Render(table, parameters(maps.Clone(config)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestTheSameTableGivesTheSameBytes(t *testing.T) {
 func TestTheTokenChangesWithEveryChangeOfTheFile(t *testing.T) {
 	render := func(table *route.Table, config map[string]any) string {
 		t.Helper()
-		b, err := new(Renderer).Render(table, parameters(config))
+		b, err := new(Renderer).Render(table, parameters(config), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestWhatCannotBeWrittenSafelyIsRefused(t *testing.T) {
 		"a path longer than nginx matches":    oneHost("x.test", "/"+strings.Repeat("-", 254)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := new(Renderer).Render(table, parameters(nil)); err == nil {
+			if _, err := new(Renderer).Render(table, parameters(nil), nil); err == nil {
 				t.Error("rendered without an error")
 			}
 		})
@@ -123,7 +123,7 @@ func TestATableThatContradictsItselfIsRefused(t *testing.T) {
 		"twice": twice, `no upstream "service-00000"`: unknown, `no upstream "nobody"`: unknownDefault,
 		"10.0.0.1:0": noPort, "fe80::1%eth0": zoned,
 	} {
-		if _, err := new(Renderer).Render(table, parameters(nil)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := new(Renderer).Render(table, parameters(nil), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got: %v", want, err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestWhatCannotBeSaidSafelyIsAnError(t *testing.T) {
 	} {
 		table := tableOf(2, 1)
 		change(table)
-		if _, err := new(Renderer).Render(table, parameters(nil)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := new(Renderer).Render(table, parameters(nil), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error with %q, got: %v", want, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestWhatCannotBeSaidSafelyIsAnError(t *testing.T) {
 func TestTheOperatorsRequestHeadersAreSentWithWebsocketsToo(t *testing.T) {
 	table := tableOf(1, 1)
 	table.Hosts[0].Routes[0].Websockets = []string{"/ws"}
-	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"HTTPOptions": []any{"proxy_set_header X-Site main", "etag off"}}))
+	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"HTTPOptions": []any{"proxy_set_header X-Site main", "etag off"}}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAHeaderThatTheOperatorSetsReplacesOurs(t *testing.T) {
 			"proxy_set_header Connection '${http_connection}';",
 			"server { location / { proxy_set_header X-Request-Id none; } }",
 		},
-	}))
+	}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestAHeaderThatTheOperatorSetsReplacesOurs(t *testing.T) {
 func TestAnUpstreamThatSpeaksTLSHasRoomForItsSessions(t *testing.T) {
 	table := tableOf(1, 200)
 	table.Upstreams[0].TLS = &route.TLS{Verify: route.VerifyNone}
-	bundle, err := new(Renderer).Render(table, parameters(nil))
+	bundle, err := new(Renderer).Render(table, parameters(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestThePlaceAndPortAreNeeded(t *testing.T) {
 	for _, p := range []render.Parameters{
 		{Port: 80}, {Port: 80, ConfigPath: "nginx.conf"}, {Port: 80, ConfigPath: "/etc/../x"}, {ConfigPath: "/etc/nginx/nginx.conf"},
 	} {
-		if _, err := new(Renderer).Render(tableOf(1, 1), p); err == nil {
+		if _, err := new(Renderer).Render(tableOf(1, 1), p, nil); err == nil {
 			t.Errorf("%+v: rendered without an error", p)
 		}
 	}
@@ -226,7 +226,7 @@ func TestThePlaceAndPortAreNeeded(t *testing.T) {
 
 func TestAnUpstreamOfManyTasksGetsAZoneThatHoldsThem(t *testing.T) {
 	table := tableOf(1, 200)
-	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"User": "www-data"}))
+	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"User": "www-data"}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestHostNamesOfAnyLengthAndNumberFitTheHash(t *testing.T) {
 	table := tableOf(2000, 1)
 	label := strings.Repeat("a", 63)
 	table.Hosts[0].Name = strings.Join([]string{label, label, label, label[:61]}, ".")
-	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"User": "www-data"}))
+	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"User": "www-data"}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestHostNamesOfAnyLengthAndNumberFitTheHash(t *testing.T) {
 func BenchmarkRenderThousandUpstreamsOfTenEndpoints(b *testing.B) {
 	table, p := tableOf(1000, 10), parameters(nil)
 	for b.Loop() {
-		if _, err := new(Renderer).Render(table, p); err != nil {
+		if _, err := new(Renderer).Render(table, p, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

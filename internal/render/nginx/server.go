@@ -77,22 +77,23 @@ func (f *file) defaultServer() {
 			f.answer("/", noHostPage)
 			return
 		}
-		f.locations(f.plan.fallback)
+		f.locations(f.plan.fallback, &host{})
 	})
 }
 
-func (f *file) virtualHost(h host) {
+func (f *file) virtualHost(h *host) {
 	out := &f.out
 	out.block("server", nil, func() {
 		out.directive("listen", number(f.port))
 		out.directive("server_name", hostName(h.name))
-		if h.target != "" {
-			out.block("location", []argument{pathPrefix("/")}, func() {
-				out.directive("return", number(302), redirection(h.target))
-			})
-			return
+		switch {
+		case h.target != "":
+			f.redirectAll(redirection(h.target))
+		case h.handsOn:
+			f.redirectAll(overTLS(f.publishedSSLPort))
+		default:
+			f.locations(h.locations, h)
 		}
-		f.locations(h.locations)
 	})
 }
 

@@ -31,6 +31,15 @@ func (w *writer) setting(name keyword, args ...argument) {
 	}
 }
 
+// entry is a directive whose name is text too: a line of map.
+func (w *writer) entry(key, value argument) {
+	text, err := key.text()
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	w.directive(keyword(text), value)
+}
+
 func (w *writer) block(name keyword, args []argument, content func()) {
 	w.line(name, args)
 	w.buf.WriteString(" {\n")

@@ -92,7 +92,6 @@ func dataOf(t *route.Table, o *nginx.Options) (*Data, error) {
 		upstreams: make(map[string]*route.Upstream, len(t.Upstreams)),
 		data: &Data{
 			Hosts: make(map[string][]Backend, len(t.Hosts)), SSLBackends: make(map[string]SSLBackend),
-			HasDefaultBackend: len(t.Default) > 0,
 		},
 	}
 	for i := range t.Upstreams {
@@ -113,7 +112,9 @@ func dataOf(t *route.Table, o *nginx.Options) (*Data, error) {
 		for i := range backends {
 			backends[i].DefaultBackend = true
 		}
-		c.data.Hosts[anyHost] = backends
+		if c.data.HasDefaultBackend = len(backends) > 0; c.data.HasDefaultBackend {
+			c.data.Hosts[anyHost] = backends
+		}
 	}
 	for _, backends := range c.data.Hosts {
 		for i := range backends {
@@ -132,7 +133,7 @@ func (c *collector) host(v *route.VirtualHost) error {
 		return fmt.Errorf("the table has the name twice, or it is none")
 	}
 	redirects := make([]Redirect, len(v.Redirects))
-	plainRequests := len(v.Routes) > 0
+	plainRequests := slices.ContainsFunc(v.Routes, func(r route.Route) bool { return !r.TLSOnly })
 	for i, r := range v.Redirects {
 		if err := bare(r.Scheme, r.Target); err != nil {
 			return err
@@ -162,6 +163,9 @@ func (c *collector) backends(routes []route.Route) ([]Backend, error) {
 	var list []Backend
 	for i := range routes {
 		r := &routes[i]
+		if r.TLSOnly {
+			continue // never over plain HTTP
+		}
 		if err := bare(append([]string{r.PathPrefix, "c" + r.Forward.Affinity.Cookie}, r.Websockets...)...); err != nil {
 			return nil, err
 		}

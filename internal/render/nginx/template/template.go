@@ -36,8 +36,9 @@ func New(builtin nginx.Renderer, name, text string) *Renderer {
 }
 
 // Render makes the bundle for a table: one file at p.ConfigPath. Its error says
-// where the template has failed.
-func (r *Renderer) Render(t *route.Table, p render.Parameters) (render.Bundle, error) {
+// where the template has failed. Credentials are not given to templates: what is
+// for TLS only is left out.
+func (r *Renderer) Render(t *route.Table, p render.Parameters, _ render.Credentials) (render.Bundle, error) {
 	if r.fault != nil {
 		return render.Bundle{}, fmt.Errorf("the custom template cannot be read: %w", r.fault)
 	}

@@ -30,7 +30,7 @@ func parameters(config map[string]any) render.Parameters {
 }
 
 func rendered(text string, t *route.Table, config map[string]any) (string, error) {
-	b, err := template.New(builtin, "my.conf", text).Render(t, parameters(config))
+	b, err := template.New(builtin, "my.conf", text).Render(t, parameters(config), nil)
 	if err != nil {
 		return "", err
 	}
@@ -175,7 +175,7 @@ func TestTheSameTableGivesTheSameBytes(t *testing.T) {
 	}
 	r := template.New(builtin, "my.conf", example(t))
 	for range 10 {
-		again, err := r.Render(table, parameters(maps.Clone(config)))
+		again, err := r.Render(table, parameters(maps.Clone(config)), nil)
 		if err != nil || first != string(again.Files[0].Data) {
 			t.Fatalf("a second rendering differs from the first: %v", err)
 		}
@@ -195,7 +195,7 @@ func TestTheFileAnswersItsTokenWhateverTheTemplateIs(t *testing.T) {
 		"a stream block":                       "events {} stream { server { listen 127.0.0.1:18099; return x; } }",
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, err := template.New(builtin, "my.conf", text).Render(shop(), parameters(nil))
+			b, err := template.New(builtin, "my.conf", text).Render(shop(), parameters(nil), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -215,7 +215,7 @@ func TestTheFileAnswersItsTokenWhateverTheTemplateIs(t *testing.T) {
 func TestAFileForAProxyWithoutAnAgentIsWhatTheTemplateRenders(t *testing.T) {
 	p := parameters(nil)
 	p.Agentless = true
-	b, err := template.New(builtin, "my.conf", "events {}\nhttp { {{ interlockStatus }} }").Render(shop(), p)
+	b, err := template.New(builtin, "my.conf", "events {}\nhttp { {{ interlockStatus }} }").Render(shop(), p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,26 @@ func TestOptionsThatAreNotValidAreNamed(t *testing.T) {
 	if _, err := rendered(framed(""), shop(), map[string]any{"Nonsense": true}); err == nil || !strings.Contains(err.Error(), "Nonsense") {
 		t.Errorf("want the key in: %v", err)
 	}
-	if _, err := template.New(builtin, "x", framed("")).Render(shop(), render.Parameters{ConfigPath: "nginx.conf"}); err == nil {
+	if _, err := template.New(builtin, "x", framed("")).Render(shop(), render.Parameters{ConfigPath: "nginx.conf"}, nil); err == nil {
 		t.Error("a path that is not absolute was taken")
+	}
+}
+
+func TestWhatIsForTLSOnlyIsNotServedPlainly(t *testing.T) {
+	table := shop()
+	for i := range table.Hosts {
+		for j := range table.Hosts[i].Routes {
+			table.Hosts[i].Routes[j].TLSOnly = true
+		}
+		table.Hosts[i].Redirects = nil
+	}
+	got, err := rendered("events {}\nhttp { # {{ range $host, $backends := .Hosts }}{{ $host }} {{ end }}\n}", table, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range table.Hosts {
+		if strings.Contains(got, h.Name) {
+			t.Errorf("the template gets %s", h.Name)
+		}
 	}
 }

@@ -1,0 +1,62 @@
+package nginx
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"path"
+	"slices"
+
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+// certificate is a chain and its key as nginx finds them.
+type certificate struct {
+	chain, key string // paths
+	// id is the same for those that prove the same names.
+	id string
+}
+
+// keyring has the certificates of a table's hosts, and the files that they are in.
+type keyring struct {
+	credentials render.Credentials
+	dir         string // of the files
+	mounted     bool   // the proxies have them
+	files       map[string]render.File
+}
+
+// certificate returns nil where there is no content for the host.
+func (k *keyring) certificate(v *route.VirtualHost) *certificate {
+	pair, usable := k.credentials[v.Name]
+	if v.Credential == nil || !usable {
+		return nil
+	}
+	c := &certificate{}
+	if k.mounted {
+		c.chain, c.key = path.Join(render.MountedDir, v.Credential.Chain.Name), path.Join(render.MountedDir, v.Credential.Key.Name)
+	} else {
+		c.chain = k.file(pair)
+		c.key = c.chain
+	}
+	c.id = contentHash([]byte(c.chain + "\n" + c.key))
+	return c
+}
+
+// file puts chain and key into one, which nginx takes for both. Its name is the
+// hash of its content: a file that running workers were started from never
+// changes, and a renewal changes nginx.conf and so its token.
+func (k *keyring) file(pair render.Pair) string {
+	data := pair.Chain
+	if !bytes.Equal(pair.Chain, pair.Key) {
+		data = slices.Concat(pair.Chain, []byte("\n"), pair.Key)
+	}
+	name := path.Join(k.dir, contentHash(data)+".pem")
+	k.files[name] = render.File{Path: name, Mode: 0o600, Data: data, Sensitive: true}
+	return name
+}
+
+func contentHash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:16])
+}

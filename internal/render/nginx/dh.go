@@ -1,0 +1,33 @@
+package nginx
+
+import (
+	"embed"
+	"fmt"
+	"path"
+
+	"github.com/interlock-lb/interlock/internal/render"
+)
+
+// dhGroups are the groups of RFC 7919, appendix A, as openssl writes them:
+// parameters that everybody knows are safer than ones made on the spot.
+//
+//go:embed dh/*.pem
+var dhGroups embed.FS
+
+// dhFile is the smallest group of at least so many bits, beside the main file;
+// groups begin at 2048 bits, and there is none above 8192.
+func dhFile(bits int, configPath string) (render.File, error) {
+	size := 8192
+	for _, s := range []int{2048, 3072, 4096, 6144} {
+		if bits <= s {
+			size = s
+			break
+		}
+	}
+	name := fmt.Sprintf("ffdhe%d.pem", size)
+	data, err := dhGroups.ReadFile("dh/" + name)
+	if err != nil {
+		return render.File{}, fmt.Errorf("the group %s: %w", name, err)
+	}
+	return render.File{Path: path.Join(path.Dir(configPath), name), Mode: 0o644, Data: data}, nil
+}
