@@ -18,6 +18,7 @@ import (
 
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/settings"
 	"github.com/interlock-lb/interlock/internal/snapshot"
@@ -102,6 +103,7 @@ func New(opts Options) *Core {
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
 		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout),
+		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time),
 	}
 	return c
 }

@@ -97,9 +97,10 @@ func reached(snap *snapshot.Snapshot, proxy *snapshot.Service, attachable []stri
 }
 
 // needs are the networks that the services of one cluster need, and all that its
-// proxies may be attached to; IDs.
+// proxies may be attached to, both by ID; and the secrets for its extension.
 type needs struct {
 	networks, attachable []string
+	secrets              []snapshot.FileRef
 }
 
 // attach adds to the wanted proxy services the networks that they should be

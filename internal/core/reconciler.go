@@ -45,6 +45,10 @@ type reconciler struct {
 	// rollouts are those of the proxy services without an agent, by the
 	// extension's name.
 	rollouts map[string]*rollout
+	// mounts are the secrets of the extension services, by the extension's name.
+	mounts map[string]*plan.SecretMounts
+	// lacking is since when extensions have had no content of secrets.
+	lacking map[lack]time.Time
 }
 
 // kept remembers what came of keeping the services by one reading, which must
@@ -105,17 +109,20 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 // publish builds the tables of all clusters and makes them current. It returns
 // what each extension's proxies need, in the order of the extensions.
 func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, []needs) {
-	stack := ownStack(snap, here)
+	stack, reserved := ownStack(snap, here), reservedSecrets(snap, here)
 	needed := make([]needs, len(r.settings.Extensions))
 	clusters := make([]route.Cluster, len(r.settings.Extensions))
 	for i, e := range r.settings.Extensions {
 		proxy := k.Find(snap, e.Name, plan.RoleProxy)
 		needed[i].attachable = attachable(snap, proxy, e, stack)
-		clusters[i] = route.Cluster{Name: e.ServiceCluster, Networks: reached(snap, proxy, needed[i].attachable), Attachable: needed[i].attachable}
+		clusters[i] = route.Cluster{
+			Name: e.ServiceCluster, Networks: reached(snap, proxy, needed[i].attachable), Attachable: needed[i].attachable,
+			Reserved: reserved,
+		}
 	}
 	tables, networks, problems := route.Build(snap, clusters)
 	for i, e := range r.settings.Extensions {
-		needed[i].networks = networks[i]
+		needed[i].networks, needed[i].secrets = networks[i], materials(snap, &tables[i])
 		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
 	}
 	return problems, needed
@@ -145,6 +152,7 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.
 	wanted := r.wanted(ctx, snap, k, here, now, &result)
 	result.problems = append(result.problems, addTemplates(r.settings, snap, k, wanted)...)
 	result.again(now, r.attach(snap, k, wanted, needed, now))
+	result.again(now, r.mount(snap, k, wanted, needed, now))
 	r.rollOut(ctx, snap, k, wanted, now, &result)
 	actions, problems := k.Services(snap, wanted)
 	result.problems = append(result.problems, problems...)
@@ -276,6 +284,8 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 		case !answer.current:
 			again = sooner(again, answerLimit-waited)
 		}
+		lacks, wait := r.extensionProblems(e, answer, now)
+		problems, again = append(problems, lacks...), sooner(again, wait)
 		if !e.Hitless() {
 			// Agents that are still there go on with what they have.
 			r.deliverer.Deliver(e.ServiceCluster, nil, nil)

@@ -62,14 +62,19 @@ func (t *Tables) Publication(cluster string) (render.Publication, <-chan struct{
 }
 
 // PutBundle takes what an extension rendered. One that is older than what is
-// there is dropped.
+// there is dropped, and so is one of the same table that lacks more: while an
+// extension is replaced, its old task and its new one both render every table,
+// and only one of them has the newest secrets.
 func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion string, r render.Result) {
 	version := r.Bundle.Version() // of megabytes perhaps, so not while others wait
 	t.mu.Lock()
 	c := t.cluster(cluster)
-	fresh := c.ours(generation, tableVersion) && generation >= c.answer.generation
+	fresh := c.ours(generation, tableVersion) && !c.answer.beats(generation, &r)
 	if fresh {
-		c.answer = answer{bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion}
+		c.answer = answer{
+			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion,
+			findings: r.Findings, missing: r.Missing,
+		}
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -124,9 +129,19 @@ type answer struct {
 	version      string         // the bundle's
 	generation   uint64         // of the table that it was rendered from
 	tableVersion string
-	asked        time.Time // when the newest table was published
-	current      bool      // whether the bundle is the newest table's
-	failure      string    // why the newest table could not be rendered
+	findings     []render.Finding
+	missing      []string     // names of materials, sorted
+	table        *route.Table // the newest
+	asked        time.Time    // when the newest table was published
+	current      bool         // whether the bundle is the newest table's
+	failure      string       // why the newest table could not be rendered
+}
+
+// beats reports whether the answer stays although another one has come, for the
+// table of the given generation.
+func (a *answer) beats(generation uint64, r *render.Result) bool {
+	sameTable := a.bundle != nil && a.generation == generation
+	return a.generation > generation || sameTable && len(a.missing) < len(r.Missing)
 }
 
 // rendered returns a cluster's newest answer.
@@ -135,6 +150,6 @@ func (t *Tables) rendered(cluster string) answer {
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
 	a := c.answer
-	a.asked, a.current = c.published, c.answer.bundle != nil && c.answer.generation == c.publication.Generation
+	a.table, a.asked, a.current = c.publication.Table, c.published, c.answer.bundle != nil && c.answer.generation == c.publication.Generation
 	return a
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/settings"
 	"github.com/interlock-lb/interlock/internal/snapshot"
+	"github.com/interlock-lb/interlock/internal/wire"
 )
 
 // What the core agrees on with the processes in the services that it keeps.
@@ -20,7 +22,7 @@ const (
 	// published in host mode on a port that the engine picks.
 	AgentPort = 7480
 	// IdentityFile is where extensions and proxies find their identity.
-	IdentityFile = "/run/secrets/interlock-identity"
+	IdentityFile = render.MountedDir + "/" + identityTarget
 	// StateFolder is where an agent keeps the last good bundle; a volume.
 	StateFolder = "/var/lib/interlock"
 	// EnvCore tells an extension where the core is, as HOST:PORT.
@@ -31,6 +33,15 @@ const (
 	// the configuration comes with the container, and none is taken from elsewhere.
 	EnvAgent = "INTERLOCK_AGENT"
 	NoAgent  = "none"
+
+	// identityTarget is the name of IdentityFile below /run/secrets.
+	identityTarget = "interlock-identity"
+	// extensionUser is the number of the user in our image for extensions. The
+	// apps' keys are for nobody else.
+	extensionUser = "65532"
+	// memorySize has room for the keys of two bundles of the greatest size, since
+	// those of the one before stay until the next one is served.
+	memorySize = 2 * wire.MaxMessage
 )
 
 // extensionSpec is the extension service that the configuration asks for.
@@ -57,7 +68,7 @@ func extensionSpec(e settings.Extension, here place, identity snapshot.Object) s
 func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
 	spec := anyProxySpec(e)
 	spec.Ports = append(spec.Ports, snapshot.Port{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost})
-	spec.Mounts = []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}}
+	spec.Mounts = []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}, keyMemory()}
 	spec.Secrets = []snapshot.FileRef{identityRef(identity)}
 	return spec
 }
@@ -104,6 +115,13 @@ func anyProxySpec(e settings.Extension) snapshot.ServiceSpec {
 	}
 }
 
+// keyMemory is where the agent keeps keys. Docker gives a tmpfs to root alone,
+// and images differ in the user they run as: so anybody in the container may
+// make a folder in it, and the agent makes one that is for itself only.
+func keyMemory() snapshot.Mount {
+	return snapshot.Mount{Type: "tmpfs", Target: path.Dir(render.SensitiveDir), TmpfsSize: memorySize, TmpfsMode: 0o1777}
+}
+
 func trafficPorts(e settings.Extension) []snapshot.Port {
 	var ports []snapshot.Port
 	for _, p := range [][2]uint16{{e.TargetPort, e.PublishedPort}, {e.TargetSSLPort, e.PublishedSSLPort}} {
@@ -148,11 +166,27 @@ func plain(name string) string {
 // identityRef puts an identity where the process finds it. Every user inside
 // the container may read it, as images differ in the user they run as.
 func identityRef(o snapshot.Object) snapshot.FileRef {
-	return snapshot.FileRef{ID: o.ID, Name: o.Name, Target: "interlock-identity", Mode: 0o444}
+	return snapshot.FileRef{ID: o.ID, Name: o.Name, Target: identityTarget, Mode: 0o444}
+}
+
+// reservedSecrets are the names of secrets that no app may name, as what it
+// names is read by extensions: the place of an identity, and what the core
+// itself has, such as the authority.
+func reservedSecrets(snap *snapshot.Snapshot, here place) []string {
+	names := []string{identityTarget}
+	if own := snap.Service(here.service); own != nil {
+		for _, ref := range own.Spec.Secrets {
+			names = append(names, ref.Name)
+		}
+	}
+	return names
 }
 
 func parameters(e settings.Extension) render.Parameters {
-	return render.Parameters{Port: e.TargetPort, SSLPort: e.TargetSSLPort, ConfigPath: e.ProxyConfigPath, Agentless: !e.Hitless(), Config: e.Config}
+	return render.Parameters{
+		Port: e.TargetPort, SSLPort: e.TargetSSLPort, PublishedSSLPort: e.PublishedSSLPort,
+		ConfigPath: e.ProxyConfigPath, Agentless: !e.Hitless(), MountedCredentials: !e.Hitless(), Config: e.Config,
+	}
 }
 
 func fingerprint(p render.Parameters) string {

@@ -200,6 +200,32 @@ func TestADamagedLastGoodBundleIsIgnored(t *testing.T) {
 	}
 }
 
+func TestSocketsOfAKilledNginxAreOutOfTheWay(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(r.path("run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"status.sock", "tls.sock"} {
+		listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: r.path("run/" + name)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener.SetUnlinkOnClose(false)
+		listener.Close()
+	}
+	if err := os.WriteFile(r.path("run/tls"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(r.bundle(app(t, "A")))
+	r.answers("A")
+	if _, err := os.Stat(r.path("run/tls.sock")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an old socket is still there: %v", err)
+	}
+	if _, err := os.Stat(r.path("run/tls")); err != nil {
+		t.Errorf("what is no socket was removed: %v", err)
+	}
+}
+
 func TestAKilledNginxComesBackAndItsRunningRequestsFinish(t *testing.T) {
 	r := newRig(t)
 	slow, arrived, release := slowApp(t)

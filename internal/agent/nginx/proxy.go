@@ -9,7 +9,6 @@ package nginx
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -24,12 +23,12 @@ import (
 
 // Options are what nginx needs. All paths are absolute.
 type Options struct {
-	Binary       string // the program; a name without a slash is looked for in PATH
-	ConfigPath   string // the main configuration file in place
-	StatusSocket string // where nginx answers the token, as the files have it
-	// Sockets are others on which nginx may listen, as the files have them.
-	Sockets []string
-	TempDir string // made before nginx is asked anything, as the files have it
+	Binary     string // the program; a name without a slash is looked for in PATH
+	ConfigPath string // the main configuration file in place
+	// StatusSocket is where nginx answers the token, as the files have it. Every
+	// socket beside it is nginx's too.
+	StatusSocket string
+	TempDir      string // made before nginx is asked anything, as the files have it
 	// Children start and wait for nginx.
 	Children *agent.Children
 	// Stdout is nginx's standard output, to which it may log; nil: discarded.
@@ -99,10 +98,8 @@ func (p *Proxy) Start(ctx context.Context, token string) (agent.Process, error) 
 	if err := p.makeFolders(); err != nil {
 		return nil, err
 	}
-	for _, path := range append([]string{p.options.StatusSocket}, p.options.Sockets...) {
-		if err := removeStaleSocket(path); err != nil {
-			return nil, err
-		}
+	if err := p.removeStaleSockets(); err != nil {
+		return nil, err
 	}
 	started, err := p.launch()
 	if err != nil {
@@ -152,21 +149,25 @@ func (p *Proxy) makeFolders() error {
 	return nil
 }
 
-// removeStaleSocket removes what a killed nginx left behind: the next one could
+// removeStaleSockets removes what a killed nginx left behind: the next one could
 // not listen there.
-func removeStaleSocket(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil && info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("the path %s of a socket of nginx's is taken by something that is no socket", path)
-	}
-	if err == nil {
-		err = os.Remove(path)
-	}
+func (p *Proxy) removeStaleSockets() error {
+	folder := filepath.Dir(p.options.StatusSocket)
+	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return fmt.Errorf("removing an old socket: %w", err)
+		return fmt.Errorf("looking for old sockets: %w", err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(folder, entry.Name())
+		if entry.Type() != fs.ModeSocket {
+			if path == p.options.StatusSocket {
+				return fmt.Errorf("the status socket's path %s is taken by something that is no socket", path)
+			}
+			continue
+		}
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("removing an old socket: %w", err)
+		}
 	}
 	return nil
 }
