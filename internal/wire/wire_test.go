@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 	"github.com/interlock-lb/interlock/internal/wire"
@@ -27,8 +29,14 @@ func table() *route.Table {
 				{PathPrefix: "/shop", Rewrite: true, Websockets: []string{"/shop", "/shop/ws"}, Forward: route.Forward{Upstreams: []string{"shop"}, Affinity: route.Affinity{ClientAddress: true}}},
 				{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo", "demo-v2"}, Affinity: route.Affinity{Cookie: "session"}}},
 			}},
-			{Name: "b.example.com", Routes: []route.Route{{PathPrefix: "/", Websockets: []string{"/", "/ws"}, Forward: route.Forward{Upstreams: []string{"demo"}}}}},
+			{Name: "b.example.com", Credential: &route.Credential{
+				Chain: route.Material{Name: "b.cert", ID: "id1"}, Key: route.Material{Name: "b.key", ID: "id2"}, Asker: "demo",
+			}, Routes: []route.Route{{PathPrefix: "/", TLSOnly: true, Websockets: []string{"/", "/ws"}, Forward: route.Forward{Upstreams: []string{"demo"}}}}},
 			{Name: "c.example.com", Redirects: []route.Redirect{{Scheme: "http", Target: "https://b.example.com:8443"}, {Scheme: "https", Target: "http://b.example.com"}}},
+		},
+		Passthrough: []route.Passthrough{
+			{Name: "*.p.example.com", Forward: route.Forward{Upstreams: []string{"demo"}}},
+			{Name: "a.example.com", Forward: route.Forward{Upstreams: []string{"demo"}, Affinity: route.Affinity{ClientAddress: true}}, RedirectPlain: true},
 		},
 		Default: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"shop"}}}},
 		Upstreams: []route.Upstream{
@@ -101,6 +109,18 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 		"too many failures":         {func(m *interlockv1.Table) { *m.Upstreams[3].MaxFails = 1e9 }, "is more than"},
 		"a fraction of a second":    {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Nanos = 1 }, "whole seconds"},
 		"an endless time":           {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Seconds = math.MaxInt64 }, "fail_timeout"},
+		"a secret with a path":      {func(m *interlockv1.Table) { m.Hosts[1].Credential.Chain.Name = "../key" }, "not the name of a material"},
+		"a hidden secret":           {func(m *interlockv1.Table) { m.Hosts[1].Credential.Key.Name = ".key" }, "not the name of a material"},
+		"a secret without a key":    {func(m *interlockv1.Table) { m.Hosts[1].Credential.Key = nil }, "not the name of a material"},
+		"a secret without an ID":    {func(m *interlockv1.Table) { m.Hosts[1].Credential.Key.Id = "" }, "no ID"},
+		"passthrough out of order":  {func(m *interlockv1.Table) { p := m.Passthrough; p[0], p[1] = p[1], p[0] }, "must be sorted"},
+		"passthrough of no name":    {func(m *interlockv1.Table) { m.Passthrough[0].Name = "" }, "no name"},
+		"passthrough to nobody":     {func(m *interlockv1.Table) { m.Passthrough[0].Forward = nil }, "nobody"},
+		"passthrough and ended TLS": {func(m *interlockv1.Table) { m.Passthrough[1].Name = "b.example.com" }, "a credential too"},
+		"passthrough over TLS":      {func(m *interlockv1.Table) { m.Passthrough[0].Forward.Upstreams = []string{"shop"} }, "TLS of its own"},
+		"passthrough by cookie": {func(m *interlockv1.Table) {
+			m.Passthrough[0].Forward.Affinity = &interlockv1.Forward_Cookie{Cookie: "a"}
+		}, "no cookie"},
 		"a route to nobody":         {func(m *interlockv1.Table) { m.Hosts[0].Routes[0].Forward = nil }, "nobody"},
 		"an unknown upstream":       {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Upstreams[0] = "x" }, `no upstream "x"`},
 		"a share counted twice":     {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Upstreams = []string{"demo", "demo"} }, "twice"},
@@ -187,7 +207,7 @@ func TestABundleThatBreaksAPromiseIsRefused(t *testing.T) {
 }
 
 func TestParametersArriveAsTheyWereSentWithNumbersAsFloats(t *testing.T) {
-	sent := render.Parameters{Port: 80, SSLPort: 443, ConfigPath: "/etc/nginx/nginx.conf", Agentless: true, Config: map[string]any{
+	sent := render.Parameters{Port: 80, SSLPort: 443, PublishedSSLPort: 8443, MountedCredentials: true, Agentless: true, ConfigPath: "/etc/nginx/nginx.conf", Config: map[string]any{
 		"User": "nginx", "WorkerProcesses": int64(1), "Ratio": 0.5, "IPHash": true, "HTTPOptions": []any{"a on;", "b off;"}, "TCPOptions": []any{},
 	}}
 	message, err := wire.ParametersMessage(sent)
@@ -209,13 +229,14 @@ func TestParametersThatNoRendererExpectsAreRefused(t *testing.T) {
 		spoil func(*interlockv1.ProxyParameters)
 		want  string
 	}{
-		"a great port":      {func(m *interlockv1.ProxyParameters) { m.Port = 65536 }, "at most 65535"},
-		"a great TLS port":  {func(m *interlockv1.ProxyParameters) { m.SslPort = math.MaxUint32 }, "at most 65535"},
-		"a relative path":   {func(m *interlockv1.ProxyParameters) { m.ConfigPath = "nginx.conf" }, "absolute"},
-		"a path with a way": {func(m *interlockv1.ProxyParameters) { m.ConfigPath = "/etc/../nginx.conf" }, "detours"},
-		"nothing":           {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = structpb.NewNullValue() }, "Config.User"},
-		"no value":          {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = &structpb.Value{} }, "Config.User"},
-		"not a number":      {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = structpb.NewNumberValue(math.NaN()) }, "Config.User"},
+		"a great port":         {func(m *interlockv1.ProxyParameters) { m.Port = 65536 }, "at most 65535"},
+		"a great port outside": {func(m *interlockv1.ProxyParameters) { m.PublishedSslPort = 65536 }, "at most 65535"},
+		"a great TLS port":     {func(m *interlockv1.ProxyParameters) { m.SslPort = math.MaxUint32 }, "at most 65535"},
+		"a relative path":      {func(m *interlockv1.ProxyParameters) { m.ConfigPath = "nginx.conf" }, "absolute"},
+		"a path with a way":    {func(m *interlockv1.ProxyParameters) { m.ConfigPath = "/etc/../nginx.conf" }, "detours"},
+		"nothing":              {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = structpb.NewNullValue() }, "Config.User"},
+		"no value":             {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = &structpb.Value{} }, "Config.User"},
+		"not a number":         {func(m *interlockv1.ProxyParameters) { m.Config.Fields["User"] = structpb.NewNumberValue(math.NaN()) }, "Config.User"},
 		"a table": {func(m *interlockv1.ProxyParameters) {
 			m.Config.Fields["User"] = structpb.NewStructValue(&structpb.Struct{})
 		}, "Config.User"},
@@ -241,6 +262,55 @@ func TestAParameterThatCannotTravelIsNamed(t *testing.T) {
 	_, err := wire.ParametersMessage(render.Parameters{Config: map[string]any{"User": struct{}{}}})
 	if err == nil || !strings.Contains(err.Error(), "Config.User") {
 		t.Errorf("got error %v", err)
+	}
+}
+
+func TestAResultArrivesAsItWasSent(t *testing.T) {
+	sent := render.Result{
+		Bundle: render.Bundle{Token: "t", Files: []render.File{
+			{Path: "/etc/nginx.conf", Mode: 0o644, Data: []byte("x")}, {Path: "/run/key.pem", Mode: 0o600, Data: []byte("key"), Sensitive: true},
+		}},
+		Findings: []render.Finding{{Host: "a.test", Kind: problem.BadCertificate, Text: "it is none"}, {Host: "b.test", Kind: problem.CertExpired, Text: "long ago"}},
+		Missing:  []string{"a.cert", "a.key"},
+	}
+	got, err := wire.Result(overTheWire(t, wire.ResultMessage(&sent), &interlockv1.PutBundleRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(sent, got); diff != "" {
+		t.Errorf("sent (-), received (+):\n%s", diff)
+	}
+	plain := sent.Bundle
+	plain.Files = slices.Clone(plain.Files)
+	plain.Files[1].Sensitive = false
+	if plain.Version() == sent.Bundle.Version() {
+		t.Error("a bundle's version does not cover which files are sensitive")
+	}
+}
+
+func TestAResultThatBreaksAPromiseIsRefused(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(*interlockv1.PutBundleRequest)
+		want  string
+	}{
+		"a key that others may read": {func(m *interlockv1.PutBundleRequest) { m.GetBundle().Files[0].Mode = 0o640 }, "let others read a key"},
+		"a finding about nobody":     {func(m *interlockv1.PutBundleRequest) { m.Findings[0].Host = "" }, "names no host"},
+		"a kind that is no word":     {func(m *interlockv1.PutBundleRequest) { m.Findings[0].Kind = "x y" }, "its kind"},
+		"a finding without words":    {func(m *interlockv1.PutBundleRequest) { m.Findings[0].Text = "" }, "no text"},
+		"a path that is missing":     {func(m *interlockv1.PutBundleRequest) { m.Missing[0] = "/etc/passwd" }, "not the name of a material"},
+		"out of order":               {func(m *interlockv1.PutBundleRequest) { m.Missing = []string{"b", "a"} }, "must be sorted"},
+		"no bundle":                  {func(m *interlockv1.PutBundleRequest) { m.Result = nil }, "the bundle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			message := wire.ResultMessage(&render.Result{
+				Bundle:   render.Bundle{Files: []render.File{{Path: "/run/key.pem", Mode: 0o600, Sensitive: true}}},
+				Findings: []render.Finding{{Host: "a.test", Kind: problem.BadCertificate, Text: "it is none"}}, Missing: []string{"a"},
+			})
+			test.spoil(message)
+			if _, err := wire.Result(message); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want one that says %q", err, test.want)
+			}
+		})
 	}
 }
 
