@@ -211,7 +211,9 @@ func TestSocketsOfAKilledNginxAreOutOfTheWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		listener.SetUnlinkOnClose(false)
-		listener.Close()
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.WriteFile(r.path("run/tls"), nil, 0o600); err != nil {
 		t.Fatal(err)
