@@ -42,7 +42,7 @@ func (f Folder) Read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the secret: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // nothing was written
+	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	if err == nil && len(data) > maxSize {
 		err = errors.New("it is longer than any secret of Docker's")

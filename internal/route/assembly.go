@@ -113,7 +113,8 @@ func (a *assembly) serve(w *wish) bool {
 			a.reportLabel(w, problem.Conflict, "hosts", fmt.Sprintf(
 				"the service gets no requests for %s: the older service %s redirects it", host, s.owner.service.Spec.Name))
 		case w.terms.passthrough:
-			served = a.handThrough(s, host, w) || served
+			a.handThrough(s, host, w)
+			served = true
 		default:
 			served = a.join(s, p, w) || served
 		}

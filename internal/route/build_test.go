@@ -312,3 +312,41 @@ func TestTheOrderOfWhatSwarmListsNeverShowsInTheTable(t *testing.T) {
 		}
 	}
 }
+
+func TestACredentialIsItsSecretsAndTheOldestServiceThatNamesOneDecides(t *testing.T) {
+	s := NewSwarm(1).Secret("one").Secret("two").
+		Service("plain", labels("hosts", "a.test", "port", "80")).
+		Service("first", labels("hosts", "a.test", "port", "80", "ssl_cert", "one")).
+		Service("second", labels("hosts", "a.test", "port", "80", "ssl_cert", "two"))
+	tables, _, problems := route.Build(s.Snapshot(), []route.Cluster{{}})
+	one := route.Material{Name: "one", ID: "secret-one"}
+	if diff := cmp.Diff(&route.Credential{Chain: one, Key: one, Asker: "first"}, tables[0].Hosts[0].Credential); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(problems) != 1 || problems[0].Service != "second" || problems[0].Kind != problem.Conflict {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func TestASecretThatIsReplacedUnderItsNameMakesAnotherTable(t *testing.T) {
+	version := func(id string) string {
+		snap := NewSwarm(1).Secret("one").Service("a", labels("hosts", "a.test", "port", "80", "ssl_cert", "one")).Snapshot()
+		snap.Secrets[0].ID = id
+		tables, _, _ := route.Build(snap, []route.Cluster{{}})
+		return tables[0].Version()
+	}
+	if version("x") == version("y") {
+		t.Error("the table's version is the same")
+	}
+}
+
+func TestAReservedSecretIsForNoService(t *testing.T) {
+	snap := NewSwarm(1).Secret("authority").Service("a", labels("hosts", "a.test", "port", "80", "ssl_cert", "authority")).Snapshot()
+	tables, _, problems := route.Build(snap, []route.Cluster{{}, {Name: "east", Reserved: []string{"authority"}}})
+	if tables[0].Hosts[0].Credential != nil || len(tables[0].Hosts[0].Routes) != 1 {
+		t.Errorf("got %+v", tables[0].Hosts[0])
+	}
+	if len(problems) != 1 || problems[0].Kind != problem.NoSecret || !strings.Contains(problems[0].Message, "Interlock's own") {
+		t.Errorf("got %v", problems)
+	}
+}

@@ -100,11 +100,11 @@ func (a *assembly) offer(s *site, p place, w *wish) {
 
 // handThrough gives a service the TLS connections of a host, alone or with
 // others that want the same.
-func (a *assembly) handThrough(s *site, host string, w *wish) bool {
+func (a *assembly) handThrough(s *site, host string, w *wish) {
 	p := place{host, "/"}
 	if s.through == nil {
 		s.through = &share{first: w, upstreams: []string{w.service.Spec.Name}}
-		return true
+		return
 	}
 	o := &s.through.first.terms
 	if w.terms.tlsOnly && !o.tlsOnly {
@@ -114,7 +114,6 @@ func (a *assembly) handThrough(s *site, host string, w *wish) bool {
 		a.disagree(disagreement{younger: w, older: s.through.first, label: affinityLabel(w.terms.affinity)}, p)
 	}
 	s.through.upstreams = append(s.through.upstreams, w.service.Spec.Name)
-	return true
 }
 
 func (s *site) passthrough(host string) Passthrough {

@@ -181,7 +181,7 @@ func TestPlainRequestsAreSentToWhereTLSIs(t *testing.T) {
 			t.Errorf("http://%s%s: got %d, %q, %v", c.host, c.path, got.status, got.header.Get("Location"), err)
 		}
 	}
-	if response, _ := s.gets("only.test", "/x"); response.StatusCode != 200 {
+	if response, _ := s.gets("only.test", "/x"); response.StatusCode != http.StatusOK {
 		t.Errorf("over TLS: %s", response.Status)
 	}
 }
@@ -192,7 +192,7 @@ func TestARequestOverTLSIsRedirectedWhereTheTableSaysSo(t *testing.T) {
 		{Name: "old.test", Credential: s.certify("old.test", "old.test"), Redirects: []route.Redirect{{Scheme: "https", Target: "https://new.test"}}},
 	}}, nil)
 	response, _ := s.gets("old.test", "/a?b=c")
-	if response.StatusCode != 302 || response.Header.Get("Location") != "https://new.test/a?b=c" {
+	if response.StatusCode != http.StatusFound || response.Header.Get("Location") != "https://new.test/a?b=c" {
 		t.Errorf("got %s to %q", response.Status, response.Header.Get("Location"))
 	}
 	if got, err := s.send("old.test", "/", nil); err != nil || got.status != 503 {
@@ -302,7 +302,7 @@ func TestARenewedCertificateTakesEffectAndCutsNoConnection(t *testing.T) {
 		t.Fatalf("the request that was running: %v", err)
 	}
 	defer response.Body.Close()
-	if _, err := io.ReadAll(response.Body); err != nil || response.StatusCode != 200 {
+	if _, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("the request that was running: %s, %v", response.Status, err)
 	}
 }
