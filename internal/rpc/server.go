@@ -75,6 +75,14 @@ func caller(ctx context.Context) (pki.Name, error) {
 	return name, nil
 }
 
+// callerAddress tells connections apart.
+func callerAddress(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
+
 func demand(ctx context.Context, role pki.Role) error {
 	name, err := caller(ctx)
 	if err != nil {

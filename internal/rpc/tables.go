@@ -64,7 +64,8 @@ func (s *TableServer) Serve(ctx context.Context, listener net.Listener) error {
 type tableService struct {
 	interlockv1.UnimplementedTableServiceServer
 	TableServerOptions
-	ended <-chan struct{} // closed when the server is to stop
+	extensions extensions
+	ended      <-chan struct{} // closed when the server is to stop
 }
 
 func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse]) error {
@@ -72,6 +73,7 @@ func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grp
 	if err != nil {
 		return err
 	}
+	defer s.extensions.enter(name.Cluster, callerAddress(stream.Context()))()
 	log := s.Logger.With("extension", name)
 	log.Info("extension connected")
 	defer log.Info("extension disconnected")
@@ -111,6 +113,10 @@ func (s *tableService) PutBundle(ctx context.Context, request *interlockv1.PutBu
 	}
 	if request.GetTableVersion() == "" {
 		return nil, invalid(errors.New("the request does not say which table was rendered"))
+	}
+	if !s.extensions.heed(name.Cluster, callerAddress(ctx)) {
+		s.Logger.Debug("what an extension task hands back is not taken: the one that follows it is at work", "extension", name)
+		return &interlockv1.PutBundleResponse{}, nil
 	}
 	switch result := request.GetResult().(type) {
 	case *interlockv1.PutBundleRequest_Bundle:
