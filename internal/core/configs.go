@@ -31,6 +31,9 @@ var errTooLarge = errors.New("too large for a Docker config")
 // store makes a config of each file of a bundle, unless there is one.
 func (r *reconciler) store(ctx context.Context, t turn, b *render.Bundle) ([]snapshot.FileRef, error) {
 	for _, f := range b.Files {
+		if f.Sensitive {
+			return nil, fmt.Errorf("the extension put a key into %s, and Docker gives out a config's content to whoever asks: it must name the secrets that are mounted", f.Path)
+		}
 		if len(f.Data) > maxConfig {
 			return nil, fmt.Errorf("%w: %s has %d bytes, and Swarm takes at most %d", errTooLarge, f.Path, len(f.Data), maxConfig)
 		}

@@ -36,8 +36,9 @@ type rollout struct {
 	changed time.Time // when it became the newest
 	waiting time.Time // since when a bundle waits for its update; zero: none does
 	files   []snapshot.FileRef
-	stored  time.Time // when files were
-	lastErr string    // Docker's word on the last task that failed
+	secrets []snapshot.FileRef // that the files name
+	stored  time.Time          // when files were
+	lastErr string             // Docker's word on the last task that failed
 }
 
 // offer takes note of the bundle that there is now.
@@ -65,6 +66,25 @@ func (o *rollout) wait(proxy *snapshot.Service, now time.Time) time.Duration {
 		quiet = max(quiet, rollbackPause-now.Sub(o.stored))
 	}
 	return max(0, quiet)
+}
+
+// lacks is how long the newest bundle has to wait for the secrets that it names:
+// those to mount are the newest table's, and without all of them the extension
+// could not look at what it names.
+func (o *rollout) lacks(a answer, now time.Time) time.Duration {
+	if a.current && len(a.missing) == 0 {
+		return 0
+	}
+	return min(rollQuiet, max(0, lackLimit-now.Sub(o.waiting)))
+}
+
+// forProxies makes secrets readable for every user, as images of others differ in
+// the user they run as.
+func forProxies(secrets []snapshot.FileRef) []snapshot.FileRef {
+	for i := range secrets {
+		secrets[i].UID, secrets[i].Mode = "", 0o444
+	}
+	return secrets
 }
 
 // lost reports whether one of the configs has gone: while no service has it,
@@ -117,7 +137,7 @@ func (r *reconciler) rollOut(ctx context.Context, snap *snapshot.Snapshot, k pla
 			out.refused(e, err, now)
 		}
 		out.again(now, wait)
-		wanted[at].Hold, wanted[at].Spec.Configs = !ready, o.files
+		wanted[at].Hold, wanted[at].Spec.Configs, wanted[at].Spec.Secrets = !ready, o.files, o.secrets
 		if p := r.takenBack(t.proxy); p != nil && !ready {
 			out.problems = append(out.problems, *p)
 		}
@@ -135,14 +155,15 @@ func (r *reconciler) advance(ctx context.Context, o *rollout, t turn) (ready boo
 	if o.waiting.IsZero() && !o.lost(t.snap, t.now) {
 		return true, 0, nil
 	}
-	if wait := o.wait(t.proxy, t.now); wait > 0 {
+	if wait := max(o.wait(t.proxy, t.now), o.lacks(answer, t.now)); wait > 0 {
 		return false, wait, nil
 	}
 	files, err := r.store(ctx, t, answer.bundle)
 	if err != nil {
 		return false, 0, err
 	}
-	o.files, o.stored, o.waiting, o.lastErr = files, t.now, time.Time{}, ""
+	o.files, o.secrets = files, forProxies(materials(t.snap, answer.table))
+	o.stored, o.waiting, o.lastErr = t.now, time.Time{}, ""
 	return true, 0, nil
 }
 

@@ -413,3 +413,55 @@ func TestASecondCoreRollsNothingOut(t *testing.T) {
 		}
 	})
 }
+
+func TestStockProxiesGetTheSecretsThatTheirConfigurationNames(t *testing.T) {
+	run(t, cluster(), stock(), func(r running) {
+		for _, name := range []string{"shop.1", "shop.2"} {
+			r.secret(name, nil)
+		}
+		r.proves("shop", "shop.1", "shop.1")
+		r.settle()
+		if p, _ := r.Tables().Publication(""); !p.Parameters.MountedCredentials {
+			t.Error("the extension is not told that the proxies have the secrets")
+		}
+		r.offered("with shop.1")
+		want := []snapshot.FileRef{{ID: "id-shop.1", Name: "shop.1", Target: "shop.1", Mode: 0o444}}
+		if diff := cmp.Diff(want, r.spec(t, "interlock-proxy").Secrets); diff != "" {
+			t.Errorf("secrets (-want +got):\n%s", diff)
+		}
+		r.proves("shop", "shop.2", "shop.2")
+		r.wait(time.Second)
+		r.answer(render.Result{Bundle: bundle("incomplete"), Missing: []string{"shop.2"}})
+		r.wait(10 * time.Second)
+		r.expectServed(t, "with shop.1")
+		r.offer("with shop.2")
+		r.wait(3 * time.Second)
+		r.expectServed(t, "with shop.2")
+		want = []snapshot.FileRef{{ID: "id-shop.2", Name: "shop.2", Target: "shop.2", Mode: 0o444}}
+		if diff := cmp.Diff(want, r.spec(t, "interlock-proxy").Secrets); diff != "" {
+			t.Errorf("secrets after the renewal (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestASecretThatNeverComesDoesNotHoldUpStockProxiesForEver(t *testing.T) {
+	run(t, demo(32800), stock(), func(r running) {
+		r.answer(render.Result{Bundle: bundle("incomplete"), Missing: []string{"lost"}})
+		r.wait(31 * time.Second)
+		r.settle()
+		r.expectServed(t, "incomplete")
+	})
+}
+
+func TestNoKeyBecomesADockerConfig(t *testing.T) {
+	run(t, demo(32800), stock(), func(r running) {
+		keyed := bundle("keyed")
+		keyed.Files = append(keyed.Files, render.File{Path: render.SensitiveDir + "/key", Mode: 0o600, Data: []byte("key"), Sensitive: true})
+		r.answer(render.Result{Bundle: keyed})
+		r.wait(10 * time.Second)
+		if len(r.swarm.snap.Configs) > 0 {
+			t.Errorf("there are the configs %+v", r.swarm.snap.Configs)
+		}
+		r.expectProblem(t, problem.SwarmRefused, "put a key into /run/interlock/tls/key")
+	})
+}

@@ -42,10 +42,15 @@ func (f *file) tls() {
 // tlsSocket is where TLS connections come in that this nginx has looked into for
 // their name, each after a line with the client's address; passthroughSocket is
 // for those that are handed through.
-func (f *file) tlsSocket() string { return path.Join(path.Dir(f.statusSocket), "tls.sock") }
+func (f *file) tlsSocket() string { return path.Join(f.socketDir(), "tls.sock") }
 
-func (f *file) passthroughSocket() string {
-	return path.Join(path.Dir(f.statusSocket), "passthrough.sock")
+func (f *file) passthroughSocket() string { return path.Join(f.socketDir(), "passthrough.sock") }
+
+func (f *file) socketDir() string {
+	if f.agentless {
+		return "/var/run" // which every image has
+	}
+	return path.Dir(f.statusSocket)
 }
 
 // listenTLS writes where a server takes TLS connections.
