@@ -54,6 +54,8 @@ func (r running) serves(t *testing.T) string {
 	if len(spec.Configs) != 1 || spec.Configs[0].Target != confPath || spec.Configs[0].Mode != 0o444 {
 		t.Fatalf("the proxy service has the configs %+v", spec.Configs)
 	}
+	r.swarm.mu.Lock()
+	defer r.swarm.mu.Unlock()
 	return string(r.swarm.contents[spec.Configs[0].ID])
 }
 
