@@ -120,9 +120,10 @@ type served struct {
 	tableVersion string
 }
 
-// request is one call of Apply on its way to Run.
+// request is one call of Apply or Check on its way to Run.
 type request struct {
 	served
+	do    func(context.Context, served) error
 	reply chan error // has room for the reply
 }
 
@@ -169,7 +170,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return a.end()
 		case r := <-a.requests:
-			r.reply <- a.apply(ctx, r.served)
+			r.reply <- r.do(ctx, r.served)
 		case <-a.processDone():
 			a.lost()
 		case <-a.retry.due:
@@ -184,7 +185,17 @@ func (a *Agent) Run(ctx context.Context) error {
 // the bundle be applied later; the one before is served meanwhile. Bundles are applied one at a time; where ctx ends while one
 // is being applied, that goes on and its result shows in the status.
 func (a *Agent) Apply(ctx context.Context, b render.Bundle, tableVersion string) error {
-	r := request{served{b, b.Version(), tableVersion}, make(chan error, 1)}
+	return a.ask(ctx, request{served{b, b.Version(), tableVersion}, a.apply, make(chan error, 1)})
+}
+
+// Check asks the proxy about a bundle, which must not be changed any more, and
+// changes nothing. It returns nil if the proxy would accept it and a *Refused if
+// it would not. Any other error is no judgement of the bundle.
+func (a *Agent) Check(ctx context.Context, b render.Bundle) error {
+	return a.ask(ctx, request{served{bundle: b}, a.examine, make(chan error, 1)})
+}
+
+func (a *Agent) ask(ctx context.Context, r request) error {
 	select {
 	case a.requests <- r:
 	case <-ctx.Done():

@@ -42,16 +42,26 @@ func (a *Agent) apply(ctx context.Context, next served) error {
 	}
 }
 
+// examine says what the proxy would say to next.
+func (a *Agent) examine(ctx context.Context, next served) error {
+	err := a.prepare(ctx, next)
+	var refused *Refused
+	switch {
+	case err == nil:
+		a.removeSensitive(next)
+		return nil
+	case ctx.Err() != nil:
+		return ErrEnded
+	case errors.As(err, &refused):
+		return &Refused{Reason: shorten(refused.Reason)}
+	default:
+		return errors.New(shorten(err.Error()))
+	}
+}
+
 // take goes through the steps that a bundle must pass.
 func (a *Agent) take(ctx context.Context, next served) error {
-	if err := a.files.accept(&next.bundle); err != nil {
-		return &Refused{Reason: err.Error()}
-	}
-	if err := a.addSensitive(next); err != nil {
-		return err
-	}
-	if err := a.check(ctx, next); err != nil {
-		a.removeSensitive(next)
+	if err := a.prepare(ctx, next); err != nil {
 		return err
 	}
 	_, others := divide(next.bundle.Files)
@@ -66,6 +76,22 @@ func (a *Agent) take(ctx context.Context, next served) error {
 		return err
 	}
 	return nil
+}
+
+// prepare has the proxy look at a bundle whose sensitive files it puts in place
+// for that. They stay there unless the bundle is refused.
+func (a *Agent) prepare(ctx context.Context, next served) error {
+	if err := a.files.accept(&next.bundle); err != nil {
+		return &Refused{Reason: err.Error()}
+	}
+	if err := a.addSensitive(next); err != nil {
+		return err
+	}
+	err := a.check(ctx, next)
+	if err != nil {
+		a.removeSensitive(next)
+	}
+	return err
 }
 
 // addSensitive places the sensitive files, beside those that the proxy has: they

@@ -157,7 +157,9 @@ func (s *fakeSwarm) specs() map[string]snapshot.ServiceSpec {
 type nobody struct{}
 
 func (nobody) Deliver(string, []delivery.Proxy, *delivery.Bundle) {}
-func (nobody) Statuses() ([]delivery.Status, <-chan struct{})     { return nil, nil }
+func (nobody) Try(string, string, *delivery.Bundle)               {}
+
+func (nobody) Statuses() ([]delivery.Status, <-chan struct{}) { return nil, nil }
 
 type issuer struct{ core.Issuer }
 

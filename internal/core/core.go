@@ -51,6 +51,9 @@ type Deliverer interface {
 	// Deliver replaces what is wanted of a cluster and returns at once. The
 	// bundle is nil as long as there is none.
 	Deliver(cluster string, proxies []delivery.Proxy, bundle *delivery.Bundle)
+	// Try asks one proxy of a cluster, by its task, whether it would serve a
+	// bundle, and returns at once; nil: nothing any more.
+	Try(cluster, task string, bundle *delivery.Bundle)
 	// Statuses are sorted; the channel is closed when they are out of date.
 	Statuses() ([]delivery.Status, <-chan struct{})
 }
@@ -102,7 +105,7 @@ func New(opts Options) *Core {
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
-		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout),
+		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout), courts: make(map[string]*court),
 		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time),
 	}
 	return c

@@ -178,23 +178,36 @@ func (s *swarm) RemoveConfig(_ context.Context, id string) error {
 	return nil
 }
 
+// question is what a proxy, known by its task, is asked about.
+type question struct {
+	task   string
+	bundle *delivery.Bundle
+}
+
 // deliverer remembers what it was last told to deliver.
 type deliverer struct {
 	mu       sync.Mutex
 	proxies  map[string][]delivery.Proxy
 	bundles  map[string]*delivery.Bundle
+	tried    map[string]question
 	statuses []delivery.Status
 	outdated chan struct{}
 }
 
 func newDeliverer() *deliverer {
-	return &deliverer{proxies: map[string][]delivery.Proxy{}, bundles: map[string]*delivery.Bundle{}, outdated: make(chan struct{})}
+	return &deliverer{proxies: map[string][]delivery.Proxy{}, bundles: map[string]*delivery.Bundle{}, tried: map[string]question{}, outdated: make(chan struct{})}
 }
 
 func (d *deliverer) Deliver(cluster string, proxies []delivery.Proxy, b *delivery.Bundle) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.proxies[cluster], d.bundles[cluster] = proxies, b
+}
+
+func (d *deliverer) Try(cluster, task string, b *delivery.Bundle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tried[cluster] = question{task, b}
 }
 
 func (d *deliverer) Statuses() ([]delivery.Status, <-chan struct{}) {

@@ -49,6 +49,8 @@ type reconciler struct {
 	mounts map[string]*plan.SecretMounts
 	// lacking is since when extensions have had no content of secrets.
 	lacking map[lack]time.Time
+	// courts are of the clusters, by name.
+	courts map[string]*court
 }
 
 // kept remembers what came of keeping the services by one reading, which must
@@ -120,10 +122,12 @@ func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place,
 			Reserved: reserved,
 		}
 	}
-	tables, networks, problems := route.Build(snap, clusters)
+	tables, networks, problems := route.Build(r.taken(snap), clusters)
 	for i, e := range r.settings.Extensions {
 		needed[i].networks, needed[i].secrets = networks[i], materials(snap, &tables[i])
-		r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
+		version := r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
+		r.court(e.ServiceCluster).ward.Published(version)
+		r.publishTrial(snap, e, clusters[i], now)
 	}
 	return problems, needed
 }
@@ -298,6 +302,11 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 		r.deliverer.Deliver(e.ServiceCluster, proxies(snap, k, e), bundle)
 	}
 	statuses, _ := r.deliverer.Statuses()
+	for _, e := range r.settings.Extensions {
+		c := r.court(e.ServiceCluster)
+		again = sooner(again, r.judge(e, c, statuses, wanted[e.ServiceCluster], now))
+		problems = append(problems, c.problems(proxyServiceName(snap, k, r.settings, e.ServiceCluster), e)...)
+	}
 	return append(problems, deliveryProblems(snap, k, r.settings, statuses, wanted)...), again
 }
 

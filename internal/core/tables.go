@@ -27,6 +27,7 @@ type clusterTable struct {
 	// answers late may be meant for another core.
 	versions map[uint64]string
 	answer   answer
+	trial    *trial // nil: nothing is tried
 }
 
 // remembered is how many publications an answer may be late.
@@ -53,11 +54,14 @@ func (t *Tables) cluster(name string) *clusterTable {
 
 // Publication returns what a cluster's extension should render now, and a
 // channel that is closed when it is out of date. Its table is nil as long as
-// there is none.
+// there is none. What is tried is rendered after what is to be served.
 func (t *Tables) Publication(cluster string) (render.Publication, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
+	if c.trial != nil && c.answered() && !c.trial.answered() {
+		return c.trial.publication, c.outdated
+	}
 	return c.publication, c.outdated
 }
 
@@ -70,11 +74,16 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 	t.mu.Lock()
 	c := t.cluster(cluster)
 	fresh := c.ours(generation, tableVersion) && !c.answer.beats(generation, &r)
-	if fresh {
+	if c.trial.is(generation, tableVersion) {
+		c.trial.bundle, fresh = &r.Bundle, true
+	} else if fresh {
 		c.answer = answer{
 			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion,
 			findings: r.Findings, missing: r.Missing,
 		}
+	}
+	if fresh && c.trial != nil {
+		c.outdate() // it may be the trial's turn, or no longer
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -88,8 +97,13 @@ func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, rea
 	t.mu.Lock()
 	c := t.cluster(cluster)
 	fresh := generation == c.publication.Generation && c.ours(generation, tableVersion)
-	if fresh {
+	if c.trial.is(generation, tableVersion) {
+		c.trial.failure, fresh = reason, true
+	} else if fresh {
 		c.answer.failure = reason
+	}
+	if fresh && c.trial != nil {
+		c.outdate() // it may be the trial's turn, or no longer
 	}
 	t.mu.Unlock()
 	if fresh {
@@ -97,21 +111,34 @@ func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, rea
 	}
 }
 
-// publish makes a table the current one of its cluster, unless it already is.
-func (t *Tables) publish(cluster string, table *route.Table, params render.Parameters, now time.Time) {
+// publish makes a table the current one of its cluster, unless it already is,
+// and returns its version.
+func (t *Tables) publish(cluster string, table *route.Table, params render.Parameters, now time.Time) (version string) {
 	version, fingerprint := table.Version(), fingerprint(params)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
 	if c.publication.Table != nil && c.publication.Version == version && c.params == fingerprint {
-		return
+		return version
 	}
 	t.generation++
 	c.publication = render.Publication{Generation: t.generation, Version: version, Table: table, Parameters: params}
 	c.params, c.published, c.answer.failure = fingerprint, now, ""
 	c.remember()
+	c.outdate()
+	return version
+}
+
+// outdate must be called with mu held. Whoever watches looks again.
+func (c *clusterTable) outdate() {
 	close(c.outdated)
 	c.outdated = make(chan struct{})
+}
+
+// answered reports whether the extension has had its say about what is to be
+// served.
+func (c *clusterTable) answered() bool {
+	return c.answer.failure != "" || (c.answer.bundle != nil && c.answer.generation == c.publication.Generation)
 }
 
 func (c *clusterTable) remember() {

@@ -51,9 +51,18 @@ type Status struct {
 	// both are empty when it took the last one.
 	RefusedVersion string
 	Refusal        string
+	// Tried is what the proxy was last asked about, without having to serve it.
+	Tried Answer
 	// LastError is what went wrong last between here and the proxy; empty when
 	// nothing has since the last success.
 	LastError string
+}
+
+// Answer is what a proxy says to a bundle that it was asked about.
+type Answer struct {
+	Version string // of the bundle; empty: it was not asked
+	Refusal string // empty: it would serve the bundle, unless Failure says more
+	Failure string // why it did not judge; it is asked again
 }
 
 // Options are what the deliverer needs from others. All are required.
@@ -79,6 +88,7 @@ type Deliverer struct {
 
 	mu       sync.Mutex
 	clusters map[string]*cluster
+	trials   map[string]*trial // by cluster
 	statuses map[target]Status
 	outdated chan struct{} // closed when statuses change
 }
@@ -87,6 +97,14 @@ type Deliverer struct {
 type cluster struct {
 	proxies []Proxy
 	wanted  *wanted // nil: nothing yet
+}
+
+// trial is a bundle that one proxy is asked about.
+type trial struct {
+	source  *Bundle
+	version string
+	task    string
+	request *interlockv1.CheckBundleRequest
 }
 
 // wanted is a bundle ready to be sent. All proxies of a cluster share it.
@@ -108,6 +126,7 @@ func New(o Options) *Deliverer {
 		options:  o,
 		changed:  make(chan struct{}, 1),
 		clusters: make(map[string]*cluster),
+		trials:   make(map[string]*trial),
 		statuses: make(map[target]Status),
 		outdated: make(chan struct{}),
 	}
@@ -150,6 +169,43 @@ func (d *Deliverer) prepare(cluster string, b *Bundle) *wanted {
 func same(a, b *Bundle) bool {
 	return len(a.Files) == len(b.Files) && len(a.Files) > 0 && &a.Files[0] == &b.Files[0] &&
 		a.Token == b.Token && a.Generation == b.Generation && a.TableVersion == b.TableVersion
+}
+
+// Try asks one proxy of a cluster, by its task, whether it would serve a bundle;
+// nil: nothing is asked any more. It returns at once, and the answer shows in the
+// proxy's status. What is asked now takes the place of what was asked before.
+func (d *Deliverer) Try(name, task string, b *Bundle) {
+	d.delivering.Lock()
+	defer d.delivering.Unlock()
+	d.mu.Lock()
+	before := d.trials[name]
+	d.mu.Unlock()
+	var next *trial
+	switch {
+	case b == nil && before == nil:
+		return
+	case b != nil && before != nil && before.task == task && same(before.source, b):
+		return
+	case b != nil:
+		message := wire.BundleMessage(&b.Bundle)
+		next = &trial{source: b, version: message.GetVersion(), task: task, request: &interlockv1.CheckBundleRequest{
+			Bundle: message, Epoch: d.options.Epoch,
+		}}
+	}
+	d.mu.Lock()
+	d.trials[name] = next
+	d.mu.Unlock()
+	signal(d.changed)
+}
+
+// tried is what a proxy is to be asked about; nil: nothing.
+func (d *Deliverer) tried(t target) *trial {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if next := d.trials[t.cluster]; next != nil && next.task == t.Task {
+		return next
+	}
+	return nil
 }
 
 // Run delivers until ctx ends. It returns nil, once every connection is closed.

@@ -36,6 +36,7 @@ type session struct {
 	since   time.Time // when the proxy first said what it serves; zero: not yet
 	validity
 	offer offer // the last one; only push uses it
+	asked question
 
 	mu     sync.Mutex // guards belief
 	belief belief
@@ -119,12 +120,16 @@ func (s *session) push(ctx context.Context) error {
 	renewal := time.NewTimer(s.untilRenewal())
 	defer renewal.Stop()
 	for {
-		var due <-chan time.Time // nil: nothing is
-		if w, hold := s.due(); w != nil {
+		var due, ask <-chan time.Time // nil: nothing is
+		w, hold := s.due()
+		if w != nil {
 			due = time.After(hold)
 		} else {
 			// Another core may have brought it.
 			s.courier.note(func(known *Status) { known.LastError = "" })
+		}
+		if w == nil || hold > 0 { // what is to be served goes first
+			ask = s.askIn()
 		}
 		select {
 		case <-ctx.Done():
@@ -132,6 +137,10 @@ func (s *session) push(ctx context.Context) error {
 		case <-s.courier.news:
 		case <-due:
 			if err := s.send(ctx); err != nil {
+				return err
+			}
+		case <-ask:
+			if err := s.ask(ctx); err != nil {
 				return err
 			}
 		case <-renewal.C:

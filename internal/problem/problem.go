@@ -34,6 +34,8 @@ const (
 	TaskFailing    Kind = "task-failing"        // a service that Interlock keeps cannot start its tasks
 	BundleRefused  Kind = "bundle-refused"      // a proxy did not accept a bundle
 	BundleTooLarge Kind = "bundle-too-large"    // no Docker config can hold a bundle
+	Quarantined    Kind = "quarantined"         // proxies refuse a service, which is left out or kept as it was
+	OptionsRefused Kind = "options-refused"     // proxies refuse a table without any service too
 	RenderFailed   Kind = "render-failed"       // an extension could not render a table
 	Unreachable    Kind = "unreachable"         // a proxy or extension does not answer
 	SwarmRefused   Kind = "swarm-refused"       // Swarm did not accept a change

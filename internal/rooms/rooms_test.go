@@ -31,6 +31,7 @@ var rooms = map[string]layer{
 	"label":                 pure,
 	"plan":                  pure,
 	"problem":               pure,
+	"quarantine":            pure,
 	"render":                pure,
 	"render/haproxy":        pure,
 	"render/nginx":          pure,

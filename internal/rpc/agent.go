@@ -38,6 +38,9 @@ type Agent interface {
 	// Apply returns nil once the proxy serves the bundle, and an *agent.Refused if
 	// it does not and goes on serving the one before.
 	Apply(ctx context.Context, bundle render.Bundle, tableVersion string) error
+	// Check returns nil if the proxy would serve the bundle, and an *agent.Refused
+	// if it would not; it changes nothing.
+	Check(ctx context.Context, bundle render.Bundle) error
 	// Status is what the proxy serves, and a channel that is closed when that is
 	// out of date.
 	Status() (agent.Status, <-chan struct{})
@@ -112,24 +115,57 @@ type agentService struct {
 }
 
 func (s *agentService) ApplyBundle(ctx context.Context, request *interlockv1.ApplyBundleRequest) (*interlockv1.ApplyBundleResponse, error) {
+	bundle, err := s.admit(request)
+	if err != nil {
+		return nil, err
+	}
+	refusal, err := judgement(s.Agent.Apply(ctx, bundle, request.GetTableVersion()))
+	if err != nil {
+		return nil, err
+	}
+	return &interlockv1.ApplyBundleResponse{Refusal: refusal}, nil
+}
+
+func (s *agentService) CheckBundle(ctx context.Context, request *interlockv1.CheckBundleRequest) (*interlockv1.CheckBundleResponse, error) {
+	bundle, err := s.admit(request)
+	if err != nil {
+		return nil, err
+	}
+	refusal, err := judgement(s.Agent.Check(ctx, bundle))
+	if err != nil {
+		return nil, err
+	}
+	return &interlockv1.CheckBundleResponse{Refusal: refusal}, nil
+}
+
+// admit reads the bundle that a core brings, if the core is the one in charge.
+func (s *agentService) admit(request interface {
+	GetBundle() *interlockv1.Bundle
+	GetEpoch() uint64
+},
+) (render.Bundle, error) {
 	bundle, err := wire.Bundle(request.GetBundle())
 	if err != nil {
-		return nil, invalid(fmt.Errorf("the bundle: %w", err))
+		return render.Bundle{}, invalid(fmt.Errorf("the bundle: %w", err))
 	}
 	if newer, admitted := s.cores.deliver(request.GetEpoch()); !admitted {
-		return nil, status.Error(codes.FailedPrecondition, outranked(newer))
+		return render.Bundle{}, status.Error(codes.FailedPrecondition, outranked(newer))
 	}
-	err = s.Agent.Apply(ctx, bundle, request.GetTableVersion())
+	return bundle, nil
+}
+
+// judgement is what the agent's answer is on the wire.
+func judgement(err error) (string, error) {
 	var refused *agent.Refused
 	switch {
 	case err == nil:
-		return &interlockv1.ApplyBundleResponse{}, nil
+		return "", nil
 	case errors.As(err, &refused):
-		return &interlockv1.ApplyBundleResponse{Refusal: refusal(refused.Reason)}, nil
+		return refusal(refused.Reason), nil
 	case errors.Is(err, agent.ErrEnded):
-		return nil, stopping()
+		return "", stopping()
 	default:
-		return nil, status.Error(codes.Internal, wire.Reason(err.Error()))
+		return "", status.Error(codes.Internal, wire.Reason(err.Error()))
 	}
 }
 

@@ -2,10 +2,12 @@ package rpc_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -398,4 +400,51 @@ func TestAnAgentThatSaysTooMuchIsNotListenedTo(t *testing.T) {
 	awaitStatus(t, d, "its status says why", func(s []delivery.Status) bool {
 		return len(s) == 1 && !s[0].Connected && strings.Contains(s[0].LastError, "larger than max")
 	})
+}
+
+func TestAProxyIsAskedAboutABundleWithoutHavingToServeIt(t *testing.T) {
+	authority, fake := newAuthority(t), newFakeAgent()
+	good, bad, fine := bundleOf("good"), bundleOf("bad"), bundleOf("fine")
+	fake.judge = func(b render.Bundle) error {
+		if string(b.Files[0].Data) == "bad" {
+			return &agent.Refused{Reason: "it is bad"}
+		}
+		return nil
+	}
+	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	d.Deliver("us-east", []delivery.Proxy{at("a", address)}, good)
+	for _, question := range []struct {
+		about *delivery.Bundle
+		want  delivery.Answer
+	}{{bad, delivery.Answer{Version: bad.Version(), Refusal: "it is bad"}}, {fine, delivery.Answer{Version: fine.Version()}}} {
+		d.Try("us-east", "a", question.about)
+		awaitStatus(t, d, "the answer comes", func(s []delivery.Status) bool { return len(s) == 1 && s[0].Tried == question.want })
+	}
+	statuses := awaitStatus(t, d, "it serves the good one", serving(good.Version()))
+	if got := fake.versions(); !slices.Equal(got, []string{good.Version()}) || statuses[0].RefusedVersion != "" {
+		t.Errorf("it was sent %v, and its status is %+v", got, statuses[0])
+	}
+}
+
+func TestOnlyTheProxyThatIsMeantIsAskedAndTriesAgainWhatItCouldNotJudge(t *testing.T) {
+	authority, meant, other := newAuthority(t), newFakeAgent(), newFakeAgent()
+	var asked atomic.Int32
+	meant.judge = func(render.Bundle) error {
+		if asked.Add(1) == 1 {
+			return errors.New("the disk is full")
+		}
+		return nil
+	}
+	other.judge = func(render.Bundle) error { t.Error("the other one was asked"); return nil }
+	address, _ := serveAgent(t, meant, authority.identity(eastProx), "127.0.0.1:0", silent())
+	address2, _ := serveAgent(t, other, authority.identity(eastProx), "127.0.0.1:0", silent())
+	d := runDeliverer(t, authority, authority.identity(theCore))
+	b := bundleOf("b")
+	d.Deliver("us-east", []delivery.Proxy{at("a", address), at("b", address2)}, nil)
+	d.Try("us-east", "a", b)
+	awaitStatus(t, d, "why it did not judge is told", func(s []delivery.Status) bool {
+		return len(s) == 2 && s[0].Tried == delivery.Answer{Version: b.Version(), Failure: "the disk is full"}
+	})
+	awaitStatus(t, d, "it judges", func(s []delivery.Status) bool { return s[0].Tried == delivery.Answer{Version: b.Version()} })
 }

@@ -237,6 +237,14 @@ func (f *fakeAgent) Apply(_ context.Context, b render.Bundle, tableVersion strin
 	return err
 }
 
+// Check judges as Apply does.
+func (f *fakeAgent) Check(_ context.Context, b render.Bundle) error {
+	if f.judge != nil {
+		return f.judge(b)
+	}
+	return nil
+}
+
 // set must be called with mu held.
 func (f *fakeAgent) set(next agent.Status) {
 	if f.held = next; f.mute {

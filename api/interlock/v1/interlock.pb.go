@@ -1565,6 +1565,104 @@ func (x *ApplyBundleResponse) GetRefusal() string {
 	return ""
 }
 
+type CheckBundleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bundle        *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // as in ApplyBundleRequest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckBundleRequest) Reset() {
+	*x = CheckBundleRequest{}
+	mi := &file_interlock_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckBundleRequest) ProtoMessage() {}
+
+func (x *CheckBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckBundleRequest.ProtoReflect.Descriptor instead.
+func (*CheckBundleRequest) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CheckBundleRequest) GetBundle() *Bundle {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+func (x *CheckBundleRequest) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+type CheckBundleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: the proxy would accept the bundle. Else why it would not, in the
+	// proxy's own words.
+	Refusal       string `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckBundleResponse) Reset() {
+	*x = CheckBundleResponse{}
+	mi := &file_interlock_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckBundleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckBundleResponse) ProtoMessage() {}
+
+func (x *CheckBundleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckBundleResponse.ProtoReflect.Descriptor instead.
+func (*CheckBundleResponse) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CheckBundleResponse) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
 type WatchStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"` // as in ApplyBundleRequest
@@ -1574,7 +1672,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1684,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1697,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{23}
+	return file_interlock_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchStatusRequest) GetEpoch() uint64 {
@@ -1623,7 +1721,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1635,7 +1733,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1648,7 +1746,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{24}
+	return file_interlock_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *WatchStatusResponse) GetBundleVersion() string {
@@ -1687,7 +1785,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1797,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1810,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{25}
+	return file_interlock_proto_rawDescGZIP(), []int{27}
 }
 
 type RequestRenewalResponse struct {
@@ -1724,7 +1822,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1834,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1847,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{26}
+	return file_interlock_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -1768,7 +1866,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1878,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1891,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{27}
+	return file_interlock_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -1811,7 +1909,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +1921,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +1934,7 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{28}
+	return file_interlock_proto_rawDescGZIP(), []int{30}
 }
 
 var File_interlock_proto protoreflect.FileDescriptor
@@ -1958,6 +2056,11 @@ const file_interlock_proto_rawDesc = "" +
 	"\rtable_version\x18\x03 \x01(\tR\ftableVersion\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"/\n" +
 	"\x13ApplyBundleResponse\x12\x18\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\"X\n" +
+	"\x12CheckBundleRequest\x12,\n" +
+	"\x06bundle\x18\x01 \x01(\v2\x14.interlock.v1.BundleR\x06bundle\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"/\n" +
+	"\x13CheckBundleResponse\x12\x18\n" +
 	"\arefusal\x18\x01 \x01(\tR\arefusal\"*\n" +
 	"\x12WatchStatusRequest\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xa4\x01\n" +
@@ -1975,9 +2078,10 @@ const file_interlock_proto_rawDesc = "" +
 	"\fTableService\x12T\n" +
 	"\vWatchTables\x12 .interlock.v1.WatchTablesRequest\x1a!.interlock.v1.WatchTablesResponse0\x01\x12L\n" +
 	"\tPutBundle\x12\x1e.interlock.v1.PutBundleRequest\x1a\x1f.interlock.v1.PutBundleResponse\x12X\n" +
-	"\rRenewIdentity\x12\".interlock.v1.RenewIdentityRequest\x1a#.interlock.v1.RenewIdentityResponse2\xf5\x02\n" +
+	"\rRenewIdentity\x12\".interlock.v1.RenewIdentityRequest\x1a#.interlock.v1.RenewIdentityResponse2\xc9\x03\n" +
 	"\fAgentService\x12R\n" +
-	"\vApplyBundle\x12 .interlock.v1.ApplyBundleRequest\x1a!.interlock.v1.ApplyBundleResponse\x12T\n" +
+	"\vApplyBundle\x12 .interlock.v1.ApplyBundleRequest\x1a!.interlock.v1.ApplyBundleResponse\x12R\n" +
+	"\vCheckBundle\x12 .interlock.v1.CheckBundleRequest\x1a!.interlock.v1.CheckBundleResponse\x12T\n" +
 	"\vWatchStatus\x12 .interlock.v1.WatchStatusRequest\x1a!.interlock.v1.WatchStatusResponse0\x01\x12[\n" +
 	"\x0eRequestRenewal\x12#.interlock.v1.RequestRenewalRequest\x1a$.interlock.v1.RequestRenewalResponse\x12^\n" +
 	"\x0fCompleteRenewal\x12$.interlock.v1.CompleteRenewalRequest\x1a%.interlock.v1.CompleteRenewalResponseB@Z>github.com/interlock-lb/interlock/api/interlock/v1;interlockv1b\x06proto3"
@@ -1995,7 +2099,7 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_interlock_proto_goTypes = []any{
 	(TLS_Verify)(0),                 // 0: interlock.v1.TLS.Verify
 	(*WatchTablesRequest)(nil),      // 1: interlock.v1.WatchTablesRequest
@@ -2021,19 +2125,21 @@ var file_interlock_proto_goTypes = []any{
 	(*RenewIdentityResponse)(nil),   // 21: interlock.v1.RenewIdentityResponse
 	(*ApplyBundleRequest)(nil),      // 22: interlock.v1.ApplyBundleRequest
 	(*ApplyBundleResponse)(nil),     // 23: interlock.v1.ApplyBundleResponse
-	(*WatchStatusRequest)(nil),      // 24: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 25: interlock.v1.WatchStatusResponse
-	(*RequestRenewalRequest)(nil),   // 26: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 27: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 28: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 29: interlock.v1.CompleteRenewalResponse
-	(*structpb.Struct)(nil),         // 30: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 31: google.protobuf.Duration
+	(*CheckBundleRequest)(nil),      // 24: interlock.v1.CheckBundleRequest
+	(*CheckBundleResponse)(nil),     // 25: interlock.v1.CheckBundleResponse
+	(*WatchStatusRequest)(nil),      // 26: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 27: interlock.v1.WatchStatusResponse
+	(*RequestRenewalRequest)(nil),   // 28: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 29: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 30: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 31: interlock.v1.CompleteRenewalResponse
+	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	4,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
 	3,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	30, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	32, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
 	8,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
 	12, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
 	10, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
@@ -2047,31 +2153,34 @@ var file_interlock_proto_depIdxs = []int32{
 	11, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
 	14, // 14: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
 	13, // 15: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	31, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	33, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
 	0,  // 17: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
 	16, // 18: interlock.v1.Bundle.files:type_name -> interlock.v1.File
 	15, // 19: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
 	18, // 20: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
 	15, // 21: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	1,  // 22: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	17, // 23: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	20, // 24: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	22, // 25: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	24, // 26: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	26, // 27: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	28, // 28: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	2,  // 29: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	19, // 30: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	21, // 31: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	23, // 32: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	25, // 33: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	27, // 34: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	29, // 35: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	29, // [29:36] is the sub-list for method output_type
-	22, // [22:29] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 22: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	1,  // 23: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	17, // 24: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	20, // 25: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	22, // 26: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	24, // 27: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	26, // 28: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	28, // 29: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	30, // 30: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	2,  // 31: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	19, // 32: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	21, // 33: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	23, // 34: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	25, // 35: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	27, // 36: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	29, // 37: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	31, // 38: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	31, // [31:39] is the sub-list for method output_type
+	23, // [23:31] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2094,7 +2203,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

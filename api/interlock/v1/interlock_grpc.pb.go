@@ -225,6 +225,7 @@ var TableService_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	AgentService_ApplyBundle_FullMethodName     = "/interlock.v1.AgentService/ApplyBundle"
+	AgentService_CheckBundle_FullMethodName     = "/interlock.v1.AgentService/CheckBundle"
 	AgentService_WatchStatus_FullMethodName     = "/interlock.v1.AgentService/WatchStatus"
 	AgentService_RequestRenewal_FullMethodName  = "/interlock.v1.AgentService/RequestRenewal"
 	AgentService_CompleteRenewal_FullMethodName = "/interlock.v1.AgentService/CompleteRenewal"
@@ -240,6 +241,9 @@ type AgentServiceClient interface {
 	// ApplyBundle returns when the proxy serves the bundle, or has refused it
 	// and goes on serving the one before.
 	ApplyBundle(ctx context.Context, in *ApplyBundleRequest, opts ...grpc.CallOption) (*ApplyBundleResponse, error)
+	// CheckBundle returns whether the proxy would accept the bundle, and changes
+	// nothing.
+	CheckBundle(ctx context.Context, in *CheckBundleRequest, opts ...grpc.CallOption) (*CheckBundleResponse, error)
 	// WatchStatus sends the current status at once and every later one.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
 	// RequestRenewal asks for a certificate request for a fresh key that the
@@ -261,6 +265,16 @@ func (c *agentServiceClient) ApplyBundle(ctx context.Context, in *ApplyBundleReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyBundleResponse)
 	err := c.cc.Invoke(ctx, AgentService_ApplyBundle_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) CheckBundle(ctx context.Context, in *CheckBundleRequest, opts ...grpc.CallOption) (*CheckBundleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckBundleResponse)
+	err := c.cc.Invoke(ctx, AgentService_CheckBundle_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -316,6 +330,9 @@ type AgentServiceServer interface {
 	// ApplyBundle returns when the proxy serves the bundle, or has refused it
 	// and goes on serving the one before.
 	ApplyBundle(context.Context, *ApplyBundleRequest) (*ApplyBundleResponse, error)
+	// CheckBundle returns whether the proxy would accept the bundle, and changes
+	// nothing.
+	CheckBundle(context.Context, *CheckBundleRequest) (*CheckBundleResponse, error)
 	// WatchStatus sends the current status at once and every later one.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
 	// RequestRenewal asks for a certificate request for a fresh key that the
@@ -335,6 +352,9 @@ type UnimplementedAgentServiceServer struct{}
 
 func (UnimplementedAgentServiceServer) ApplyBundle(context.Context, *ApplyBundleRequest) (*ApplyBundleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ApplyBundle not implemented")
+}
+func (UnimplementedAgentServiceServer) CheckBundle(context.Context, *CheckBundleRequest) (*CheckBundleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckBundle not implemented")
 }
 func (UnimplementedAgentServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
@@ -380,6 +400,24 @@ func _AgentService_ApplyBundle_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AgentServiceServer).ApplyBundle(ctx, req.(*ApplyBundleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_CheckBundle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckBundleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).CheckBundle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_CheckBundle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).CheckBundle(ctx, req.(*CheckBundleRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -441,6 +479,10 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ApplyBundle",
 			Handler:    _AgentService_ApplyBundle_Handler,
+		},
+		{
+			MethodName: "CheckBundle",
+			Handler:    _AgentService_CheckBundle_Handler,
 		},
 		{
 			MethodName: "RequestRenewal",

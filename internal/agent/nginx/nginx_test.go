@@ -382,3 +382,27 @@ func TestANginxThatIsKilledHasNotJudgedItsFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestABundleCanBeCheckedWithoutBeingServed(t *testing.T) {
+	r := newRig(t)
+	r.apply(r.bundle(app(t, "one")))
+	master := r.master()
+	before, _ := r.agent.Status()
+	good := r.bundle(app(t, "two"))
+	bad := r.bundle(app(t, "three"))
+	bad.Files[0].Data = append([]byte("no_such_directive;\n"), bad.Files[0].Data...)
+	if err := r.agent.Check(t.Context(), good); err != nil {
+		t.Errorf("a good bundle: %v", err)
+	}
+	var refused *agent.Refused
+	if err := r.agent.Check(t.Context(), bad); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "no_such_directive") {
+		t.Errorf("a bad bundle: %v", err)
+	}
+	if err := r.agent.Check(t.Context(), render.Bundle{Files: []render.File{{Path: "/etc/passwd", Mode: 0o644}}}); !errors.As(err, &refused) {
+		t.Errorf("a bundle for a folder that it may not have: %v", err)
+	}
+	r.answers("one")
+	if after, _ := r.agent.Status(); after != before || r.master() != master {
+		t.Errorf("the status was %+v and is %+v", before, after)
+	}
+}
