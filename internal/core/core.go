@@ -44,6 +44,9 @@ type Applier interface {
 	ReadConfig(ctx context.Context, nameOrID string) ([]byte, error)
 	// RemoveConfig succeeds if the config has gone already.
 	RemoveConfig(ctx context.Context, id string) error
+	// RemoveService and RemoveSecret succeed if it has gone already.
+	RemoveService(ctx context.Context, id string) error
+	RemoveSecret(ctx context.Context, id string) error
 }
 
 // Deliverer brings bundles to proxies.
@@ -106,7 +109,7 @@ func New(opts Options) *Core {
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
 		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout), courts: make(map[string]*court),
-		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time),
+		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time), unneeded: make(map[string]time.Time),
 	}
 	return c
 }

@@ -33,6 +33,7 @@ type swarm struct {
 	updates    int
 	writes     int
 	contents   map[string][]byte // of configs, by ID
+	removed    []string          // IDs
 }
 
 func newSwarm(s *Swarm) *swarm {
@@ -135,6 +136,28 @@ func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]s
 	}
 	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
 	return "secret-" + name, nil
+}
+
+func (s *swarm) RemoveService(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return err
+	}
+	s.removed = append(s.removed, id)
+	s.snap.Services = slices.DeleteFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
+	return nil
+}
+
+func (s *swarm) RemoveSecret(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.write(); err != nil {
+		return err
+	}
+	s.removed = append(s.removed, id)
+	s.snap.Secrets = slices.DeleteFunc(s.snap.Secrets, func(o snapshot.Object) bool { return o.ID == id })
+	return nil
 }
 
 func (s *swarm) CreateConfig(_ context.Context, name string, labels map[string]string, data []byte) (string, error) {

@@ -68,8 +68,8 @@ func (r *reconciler) publishTrial(snap *snapshot.Snapshot, e settings.Extension,
 
 // judge draws the conclusions from what the proxies of a cluster say about the
 // bundle of that version and about trials, and returns when to act again.
-func (r *reconciler) judge(e settings.Extension, c *court, all []delivery.Status, version string, now time.Time) time.Duration {
-	statuses := slices.DeleteFunc(slices.Clone(all), func(s delivery.Status) bool { return s.Cluster != e.ServiceCluster || !s.Connected })
+func (r *reconciler) judge(e settings.Extension, c *court, version string, now time.Time) time.Duration {
+	statuses := r.statuses(e.ServiceCluster)
 	c.ward.Serving(tableVersions(statuses))
 	news, again := false, time.Duration(0)
 	if version != "" && r.tables.rendered(e.ServiceCluster).current {
@@ -84,6 +84,12 @@ func (r *reconciler) judge(e settings.Extension, c *court, all []delivery.Status
 		return atOnce
 	}
 	return sooner(again, c.ward.Again(now))
+}
+
+// statuses are those of a cluster's connected proxies.
+func (r *reconciler) statuses(cluster string) []delivery.Status {
+	all, _ := r.deliverer.Statuses()
+	return slices.DeleteFunc(slices.Clone(all), func(s delivery.Status) bool { return s.Cluster != cluster || !s.Connected })
 }
 
 func tableVersions(statuses []delivery.Status) []string {

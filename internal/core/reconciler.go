@@ -51,6 +51,8 @@ type reconciler struct {
 	lacking map[lack]time.Time
 	// courts are of the clusters, by name.
 	courts map[string]*court
+	// unneeded is since when services and secrets are, by ID.
+	unneeded map[string]time.Time
 }
 
 // kept remembers what came of keeping the services by one reading, which must
@@ -171,6 +173,9 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.
 	}
 	if here.leads {
 		r.tidy(ctx, snap, k, now, &result)
+	}
+	if here.leads && here.service != "" {
+		r.remove(ctx, snap, k, now, &result)
 	}
 	return result
 }
@@ -304,7 +309,7 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 	statuses, _ := r.deliverer.Statuses()
 	for _, e := range r.settings.Extensions {
 		c := r.court(e.ServiceCluster)
-		again = sooner(again, r.judge(e, c, statuses, wanted[e.ServiceCluster], now))
+		again = sooner(again, r.judge(e, c, wanted[e.ServiceCluster], now))
 		problems = append(problems, c.problems(proxyServiceName(snap, k, r.settings, e.ServiceCluster), e)...)
 	}
 	return append(problems, deliveryProblems(snap, k, r.settings, statuses, wanted)...), again

@@ -99,7 +99,6 @@ func (k Keeper) Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []
 		}
 	}
 	problems = append(problems, k.strangers(snap)...)
-	problems = append(problems, k.abandoned(snap, wanted)...)
 	return actions, problem.Sort(problems)
 }
 
@@ -191,21 +190,19 @@ func renamed(current *snapshot.Service, w Wanted) *problem.Problem {
 		w.Role, w.Extension, w.Spec.Name)}
 }
 
-// abandoned names services of extensions that are no longer configured.
-func (k Keeper) abandoned(snap *snapshot.Snapshot, wanted []Wanted) []problem.Problem {
-	var problems []problem.Problem
+// Abandoned returns the services that were kept for extensions that configured
+// does not name any more.
+func (k Keeper) Abandoned(snap *snapshot.Snapshot, configured []string) []*snapshot.Service {
+	var list []*snapshot.Service
 	for i := range snap.Services {
-		labels := snap.Services[i].Spec.Labels
-		extension, role := labels[LabelExtension], Role(labels[LabelRole])
-		ours := (role == RoleExtension || role == RoleProxy) && k.sealed(&snap.Services[i]) && k.contested(snap, &snap.Services[i]) == nil
-		if !ours || slices.ContainsFunc(wanted, func(w Wanted) bool { return w.Extension == extension && w.Role == role }) {
-			continue
+		s := &snap.Services[i]
+		extension, role := s.Spec.Labels[LabelExtension], Role(s.Spec.Labels[LabelRole])
+		ours := (role == RoleExtension || role == RoleProxy) && k.sealed(s) && k.contested(snap, s) == nil
+		if ours && !slices.Contains(configured, extension) {
+			list = append(list, s)
 		}
-		name := snap.Services[i].Spec.Name
-		problems = append(problems, problem.Problem{Kind: problem.Abandoned, Service: name, Message: fmt.Sprintf(
-			"it is the %s of extension %s, which config.toml no longer names; it is left alone: once it has no traffic, docker service rm %s", role, extension, name)})
 	}
-	return problems
+	return list
 }
 
 // strangers names services that pass for ours.

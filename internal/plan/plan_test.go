@@ -160,10 +160,16 @@ func TestAServiceOfSomebodyElseWithTheNameIsNotTouched(t *testing.T) {
 	}
 }
 
-func TestAServiceThatTheConfigurationNoLongerNamesIsToldAndLeft(t *testing.T) {
-	actions, problems := keeper.Services(applied(t, want()).Snapshot(), nil)
-	if len(actions) != 0 || len(problems) != 1 || problems[0].Kind != problem.Abandoned {
-		t.Errorf("actions = %+v, problems = %v; want none and one of kind %s", actions, problems, problem.Abandoned)
+func TestAServiceThatTheConfigurationNoLongerNamesIsAbandoned(t *testing.T) {
+	snap := applied(t, want()).Service("stranger", map[string]string{plan.LabelExtension: "gone", plan.LabelRole: "proxy", plan.LabelSeal: "copied"}).Snapshot()
+	if list := keeper.Abandoned(snap, nil); len(list) != 1 || list[0].Spec.Name != "interlock-proxy" {
+		t.Errorf("abandoned: %v", list)
+	}
+	if list := keeper.Abandoned(snap, []string{"default"}); len(list) != 0 {
+		t.Errorf("abandoned, though configured: %v", list)
+	}
+	if actions, problems := keeper.Services(snap, nil); len(actions) != 0 || len(problems) != 1 || problems[0].Kind != problem.Stranger {
+		t.Errorf("actions = %+v, problems = %v; want none and one about the stranger", actions, problems)
 	}
 }
 

@@ -134,7 +134,7 @@ func (w *Ward) Refused(refusal string, now time.Time) (news bool) {
 	case q != nil || now.Before(w.restUntil):
 		return false
 	default:
-		w.inquire(now)
+		w.inquire()
 	}
 	return true
 }
@@ -159,7 +159,7 @@ func (w *Ward) Abandon(why string, now time.Time) {
 }
 
 // inquire begins a search among those who are new or have changed.
-func (w *Ward) inquire(now time.Time) {
+func (w *Ward) inquire() {
 	suspects := make(specs)
 	for id, spec := range w.taken {
 		if before := w.accepted[id]; before == nil || !same(before, spec) {

@@ -46,8 +46,6 @@ func newSearchRefused(suspects []string, refusal string) *search {
 	return &search{suspects: suspects, phase: tryBase, words: refusal}
 }
 
-func (s *search) over() bool { return s.phase >= harmless }
-
 // trial returns the suspects to be tried together now.
 func (s *search) trial() []string {
 	switch s.phase {

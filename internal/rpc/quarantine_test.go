@@ -86,6 +86,10 @@ func (s *still) ReadConfig(context.Context, string) ([]byte, error) { return nil
 
 func (s *still) RemoveConfig(context.Context, string) error { return plan.ErrOutdated }
 
+func (s *still) RemoveService(context.Context, string) error { return plan.ErrOutdated }
+
+func (s *still) RemoveSecret(context.Context, string) error { return plan.ErrOutdated }
+
 // spoiling renders what nginx refuses for the hosts that begin with "bad": no
 // value is known with which a label does it.
 type spoiling struct{ rendernginx.Renderer }
