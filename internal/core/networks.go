@@ -1,12 +1,15 @@
 package core
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/settings"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
@@ -27,6 +30,39 @@ const (
 
 // stackLabel is what docker stack deploy puts on all that it makes.
 const stackLabel = "com.docker.stack.namespace"
+
+// unknownNetworks are the names in an extension's Networks that no network has
+// to which proxies could be attached.
+func unknownNetworks(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension, stack string) []problem.Problem {
+	var have []string
+	meant := make(map[string]bool)
+	for i := range snap.Networks {
+		n := &snap.Networks[i]
+		if n.Ingress {
+			continue
+		}
+		have = append(have, n.Name)
+		meant[n.Name] = true
+		if name, inStack := strings.CutPrefix(n.Name, stack+"_"); inStack && stack != "" {
+			meant[name] = true
+		}
+	}
+	slices.Sort(have)
+	if len(have) > namesTold {
+		have = append(have[:namesTold], fmt.Sprintf("and %d more", len(have)-namesTold))
+	}
+	var problems []problem.Problem
+	for _, name := range e.Networks {
+		if !meant[name] {
+			problems = append(problems, problem.Problem{Kind: problem.NoNetwork, Service: proxyServiceName(snap, k, []settings.Extension{e}, e.ServiceCluster), Message: fmt.Sprintf(
+				"Networks of extension %s in config.toml names %q, but Swarm has no such network that proxies could be attached to; it has: %s", e.Name, name, cmp.Or(strings.Join(have, ", "), "none"))})
+		}
+	}
+	return problems
+}
+
+// namesTold is how many networks a problem lists.
+const namesTold = 10
 
 // allowed reports whether the extension's settings let its proxies be attached
 // to a network. They may name one of the core's own stack without its prefix.

@@ -273,3 +273,22 @@ func TestProxiesPublishThroughTheRoutingMeshWhereAskedTo(t *testing.T) {
 		}
 	})
 }
+
+func TestANameInNetworksThatNoNetworkHasIsTold(t *testing.T) {
+	run(t, networked(), limited("shopp", "front"), func(r running) {
+		r.wait(3 * time.Second)
+		r.expectProblem(t, problem.NoNetwork, `service interlock-proxy: Networks of extension default in config.toml names "shopp", but Swarm has no such network that proxies could be attached to; it has: `)
+		for _, p := range r.Problems() {
+			if p.Kind == problem.NoNetwork && strings.Contains(p.Message, `names "front",`) {
+				t.Errorf("a network that exists is told: %v", p)
+			}
+		}
+		r.swarm.change(func(s *snapshot.Snapshot) {
+			s.Networks = append(s.Networks, snapshot.Network{ID: "late", Name: "shopp", Driver: "overlay"})
+		})
+		r.wait(3 * time.Second)
+		if slices.ContainsFunc(r.Problems(), func(p problem.Problem) bool { return p.Kind == problem.NoNetwork }) {
+			t.Errorf("problems: %v", r.Problems())
+		}
+	})
+}

@@ -155,6 +155,9 @@ func (r *reconciler) actOn(ctx context.Context, snap *snapshot.Snapshot, k plan.
 	if here.problem != nil {
 		result.problems = append(result.problems, *here.problem)
 	}
+	for _, e := range r.settings.Extensions {
+		result.problems = append(result.problems, unknownNetworks(snap, k, e, ownStack(snap, here))...)
+	}
 	wanted := r.wanted(ctx, snap, k, here, now, &result)
 	result.problems = append(result.problems, addTemplates(r.settings, snap, k, wanted)...)
 	result.again(now, r.attach(snap, k, wanted, needed, now))
@@ -310,7 +313,7 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 	for _, e := range r.settings.Extensions {
 		c := r.court(e.ServiceCluster)
 		again = sooner(again, r.judge(e, c, wanted[e.ServiceCluster], now))
-		problems = append(problems, c.problems(proxyServiceName(snap, k, r.settings, e.ServiceCluster), e)...)
+		problems = append(problems, c.problems(proxyServiceName(snap, k, r.settings.Extensions, e.ServiceCluster), e)...)
 	}
 	return append(problems, deliveryProblems(snap, k, r.settings, statuses, wanted)...), again
 }
@@ -347,7 +350,7 @@ func proxies(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []del
 func deliveryProblems(snap *snapshot.Snapshot, k plan.Keeper, s *settings.Settings, statuses []delivery.Status, wanted map[string]string) []problem.Problem {
 	var problems []problem.Problem
 	for _, status := range statuses {
-		name := proxyServiceName(snap, k, s, status.Cluster)
+		name := proxyServiceName(snap, k, s.Extensions, status.Cluster)
 		switch {
 		case status.RefusedVersion != "" && status.RefusedVersion == wanted[status.Cluster]:
 			problems = append(problems, problem.Problem{Kind: problem.BundleRefused, Service: name, Message: fmt.Sprintf(
@@ -360,13 +363,13 @@ func deliveryProblems(snap *snapshot.Snapshot, k plan.Keeper, s *settings.Settin
 	return problems
 }
 
-func proxyServiceName(snap *snapshot.Snapshot, k plan.Keeper, s *settings.Settings, cluster string) string {
-	i := slices.IndexFunc(s.Extensions, func(e settings.Extension) bool { return e.ServiceCluster == cluster })
+func proxyServiceName(snap *snapshot.Snapshot, k plan.Keeper, extensions []settings.Extension, cluster string) string {
+	i := slices.IndexFunc(extensions, func(e settings.Extension) bool { return e.ServiceCluster == cluster })
 	if i < 0 {
 		return ""
 	}
-	if service := k.Find(snap, s.Extensions[i].Name, plan.RoleProxy); service != nil {
+	if service := k.Find(snap, extensions[i].Name, plan.RoleProxy); service != nil {
 		return service.Spec.Name
 	}
-	return s.Extensions[i].ProxyServiceName
+	return extensions[i].ProxyServiceName
 }

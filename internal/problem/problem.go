@@ -26,6 +26,7 @@ const (
 	NoAddress      Kind = "no-address"          // tasks run, but the proxy can reach none of them
 	Conflict       Kind = "conflict"            // an older service decides otherwise about the same host or path
 	ManyNetworks   Kind = "many-networks"       // several networks would do, and no label says which one
+	NoNetwork      Kind = "no-network"          // Networks in config.toml names a network that does not exist
 	NoCluster      Kind = "no-cluster"          // service_cluster names a cluster nobody serves
 	NameTaken      Kind = "name-taken"          // a service of that name exists and is not ours
 	PortTaken      Kind = "port-taken"          // a published port is in use on a node
