@@ -36,6 +36,7 @@ type session struct {
 	since   time.Time // when the proxy first said what it serves; zero: not yet
 	validity
 	offer offer // the last one; only push uses it
+	pace  pace  // likewise
 	asked question
 
 	mu     sync.Mutex // guards belief
@@ -164,7 +165,7 @@ func (s *session) due() (w *wanted, hold time.Duration) {
 		// Not over this connection, or for another table.
 		return w, max(time.Until(s.since.Add(longestHold)), time.Until(s.offer.until), 0)
 	default:
-		return w, 0
+		return w, max(time.Until(s.pace.until), 0)
 	}
 }
 
@@ -196,6 +197,7 @@ func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse,
 	case err == nil && response.GetRefusal() == "":
 		s.believe(func(b *belief) { *b = belief{serves: w.content()} })
 		s.offer.holdGrowing(takenHold)
+		s.pace.took(time.Now())
 		log.Info("proxy serves the bundle", "after", took)
 		return ""
 	case err == nil:
