@@ -6,14 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/wire"
 )
-
-// maxReason bounds a refusal in bytes: it travels to the core and into logs.
-const maxReason = 4 << 10
 
 // apply makes the proxy serve next, or leaves it with what it served before.
 func (a *Agent) apply(ctx context.Context, next served) error {
@@ -32,13 +28,13 @@ func (a *Agent) apply(ctx context.Context, next served) error {
 	case ctx.Err() != nil:
 		return ErrEnded
 	case errors.As(err, &refused):
-		refused = &Refused{Reason: shorten(refused.Reason)}
+		refused = &Refused{Reason: wire.Reason(refused.Reason)}
 		log.Warn("bundle refused", "reason", refused.Reason)
 		a.board.refuse(next.version, refused.Reason)
 		return refused
 	default:
 		log.Warn("bundle not applied; it may be later", "error", err)
-		return errors.New(shorten(err.Error()))
+		return errors.New(wire.Reason(err.Error()))
 	}
 }
 
@@ -53,9 +49,9 @@ func (a *Agent) examine(ctx context.Context, next served) error {
 	case ctx.Err() != nil:
 		return ErrEnded
 	case errors.As(err, &refused):
-		return &Refused{Reason: shorten(refused.Reason)}
+		return &Refused{Reason: wire.Reason(refused.Reason)}
 	default:
-		return errors.New(shorten(err.Error()))
+		return errors.New(wire.Reason(err.Error()))
 	}
 }
 
@@ -240,17 +236,4 @@ func (a *Agent) took(next served) {
 		// It is served all the same; a restart would begin with an older one.
 		a.log.Error("the last good bundle could not be saved", "error", err)
 	}
-}
-
-// shorten makes a text fit to travel.
-func shorten(text string) string {
-	text = strings.ToValidUTF8(text, "\uFFFD")
-	if len(text) <= maxReason {
-		return text
-	}
-	cut := maxReason
-	for !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return fmt.Sprintf("%s (and %d bytes more)", text[:cut], len(text)-cut)
 }

@@ -146,13 +146,3 @@ func TestNothingSavedIsNotAnError(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
-
-func TestAReasonIsCutBetweenCharacters(t *testing.T) {
-	got := shorten(strings.Repeat("ü", maxReason))
-	if len(got) > maxReason+40 || !strings.HasPrefix(got, "üü") || strings.Contains(got, "\uFFFD") {
-		t.Errorf("%d bytes, ending in %q", len(got), got[len(got)-40:])
-	}
-	if got := shorten("a\xffb"); got != "a\uFFFDb" {
-		t.Errorf("got %q", got)
-	}
-}

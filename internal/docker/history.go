@@ -4,30 +4,14 @@ import (
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
-// place is where one task at a time is meant to run: a slot of a replicated
-// service, or a node of a service that runs on every node.
-type place struct {
-	service string
-	slot    int
-	node    string // of a service without slots
-}
-
-func placeOf(t *snapshot.Task) place {
-	p := place{service: t.ServiceID, slot: t.Slot}
-	if t.Slot == 0 {
-		p.node = t.NodeID
-	}
-	return p
-}
-
 // withoutHistory drops the tasks that are over: those that have ended and are
 // not meant to run. Of these it keeps, for each place, the newest one that
 // failed or was rejected, while no younger task runs there: it says why that
 // place is empty. No clock decides, so an unchanged Swarm reads the same
 // however often it is read.
 func withoutHistory(tasks []snapshot.Task) []snapshot.Task {
-	running := make(map[place]*snapshot.Task)
-	failed := make(map[place]*snapshot.Task)
+	running := make(map[snapshot.Place]*snapshot.Task)
+	failed := make(map[snapshot.Place]*snapshot.Task)
 	for i := range tasks {
 		t := &tasks[i]
 		switch {
@@ -40,7 +24,7 @@ func withoutHistory(tasks []snapshot.Task) []snapshot.Task {
 	kept := make([]snapshot.Task, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
-		p := placeOf(t)
+		p := t.Place()
 		explains := failed[p] == t && (running[p] == nil || younger(t, running[p]))
 		if !isOver(t) || explains {
 			kept = append(kept, *t)
@@ -53,8 +37,8 @@ func isOver(t *snapshot.Task) bool {
 	return t.State > snapshot.TaskRunning && t.Desired > snapshot.TaskRunning
 }
 
-func keepYounger(by map[place]*snapshot.Task, t *snapshot.Task) {
-	if p := placeOf(t); by[p] == nil || younger(t, by[p]) {
+func keepYounger(by map[snapshot.Place]*snapshot.Task, t *snapshot.Task) {
+	if p := t.Place(); by[p] == nil || younger(t, by[p]) {
 		by[p] = t
 	}
 }

@@ -12,12 +12,12 @@ import (
 // TaskProblems explains why tasks of the services that Interlock keeps do not
 // run, so that nobody has to search Docker's task list for it.
 func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
-	running := runningSlots(snap)
+	running := runningPlaces(snap)
 	var problems []problem.Problem
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
 		s := snap.Service(t.ServiceID)
-		if s == nil || s.Spec.Labels[LabelRole] == "" || !k.sealed(s) || t.Err == "" || running[slotOf(t)] {
+		if s == nil || s.Spec.Labels[LabelRole] == "" || !k.sealed(s) || t.Err == "" || running[t.Place()] {
 			continue
 		}
 		problems = append(problems, taskProblem(snap, s, t))
@@ -25,25 +25,12 @@ func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
 	return problem.Sort(problems)
 }
 
-type slot struct {
-	service string
-	number  int
-	node    string // tells tasks of a global service apart
-}
-
-func slotOf(t *snapshot.Task) slot {
-	if t.Slot != 0 {
-		return slot{service: t.ServiceID, number: t.Slot}
-	}
-	return slot{service: t.ServiceID, node: t.NodeID}
-}
-
-func runningSlots(snap *snapshot.Snapshot) map[slot]bool {
-	running := make(map[slot]bool)
+func runningPlaces(snap *snapshot.Snapshot) map[snapshot.Place]bool {
+	running := make(map[snapshot.Place]bool)
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
 		if t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
-			running[slotOf(t)] = true
+			running[t.Place()] = true
 		}
 	}
 	return running

@@ -195,6 +195,23 @@ func (t *Task) HostPort(target uint16, node netip.Addr) (published uint16, ok bo
 	return published, ok
 }
 
+// Place is where one task at a time is meant to run: a slot of a replicated
+// service, or a node of a service that runs on every node.
+type Place struct {
+	service string
+	slot    int
+	node    string // of a service without slots
+}
+
+// Place returns the task's.
+func (t *Task) Place() Place {
+	p := Place{service: t.ServiceID, slot: t.Slot}
+	if t.Slot == 0 {
+		p.node = t.NodeID
+	}
+	return p
+}
+
 // TaskState is a step in a task's life. Later states have greater numbers.
 type TaskState int
 
