@@ -10,8 +10,9 @@ import (
 	"github.com/interlock-lb/interlock/test/lab"
 )
 
-// removalPatience is five minutes of grace, and as much as anything else may take.
-const removalPatience = 5*time.Minute + patience
+// removalPatience is five minutes of grace for the services and then as long for
+// their identities, and as much as anything else may take.
+const removalPatience = 2*5*time.Minute + patience
 
 // clustersConfig has two service clusters on the same ports, each with proxies
 // on nodes of its own.
