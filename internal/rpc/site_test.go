@@ -130,7 +130,7 @@ func newSite(t *testing.T) (*site, func() *fixture.Swarm) {
 
 func siteSettings(dir string, port uint16) *settings.Settings {
 	return &settings.Settings{ListenAddr: ":8080", PollInterval: time.Second, EndpointOverride: "core:8080", Extensions: []settings.Extension{{
-		Name: "default", ServiceCluster: "us-east", ServiceName: "ext", ProxyServiceName: "proxy", ProxyConfigPath: filepath.Join(dir, "etc/nginx.conf"), TargetPort: port,
+		Name: "default", ServiceCluster: "us-east", ServiceName: "ext", ProxyServiceName: "proxy", ProxyImage: "interlock-proxy:1", ProxyConfigPath: filepath.Join(dir, "etc/nginx.conf"), TargetPort: port,
 		Config: map[string]any{
 			"User": "root", "PidPath": filepath.Join(dir, "pid"), "WorkerProcesses": "1", "RLimitNoFile": "1024",
 			"AccessLogPath": filepath.Join(dir, "access.log"), "ErrorLogPath": filepath.Join(dir, "error.log"),
