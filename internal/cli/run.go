@@ -21,23 +21,32 @@ import (
 	"github.com/interlock-lb/interlock/internal/settings"
 )
 
+// runFlags are those of interlock run.
+type runFlags struct {
+	config       string
+	authority    string
+	removalGrace time.Duration
+}
+
 func (p *process) runCommand() *cobra.Command {
-	var config, authority string
+	var flags runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the core: read Swarm, keep the extensions and proxies, deliver routes",
 		Args:  cobra.NoArgs,
 	}
-	cmd.Flags().StringVarP(&config, "config", "c", "/config.toml", "configuration `FILE`")
-	cmd.Flags().StringVar(&authority, "authority", "",
+	cmd.Flags().StringVarP(&flags.config, "config", "c", "/config.toml", "configuration `FILE`")
+	cmd.Flags().StringVar(&flags.authority, "authority", "",
 		"PEM `FILE` with the certificate and key that sign the identities of all parts (default: one that Interlock makes and keeps in Swarm)")
-	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runCore(ctx, config, authority) })
+	cmd.Flags().DurationVar(&flags.removalGrace, "removal-grace", core.RemovalGrace,
+		"how long the services of an extension that is not configured any more stay after nothing needs them")
+	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runCore(ctx, flags) })
 	return cmd
 }
 
-func (p *process) runCore(ctx context.Context, config, authorityFile string) error {
+func (p *process) runCore(ctx context.Context, flags runFlags) error {
 	log, started := p.logger(), time.Now()
-	s, err := loadSettings(config)
+	s, err := loadSettings(flags.config)
 	if err != nil {
 		return err
 	}
@@ -49,11 +58,11 @@ func (p *process) runCore(ctx context.Context, config, authorityFile string) err
 		return err
 	}
 	defer swarm.Close()
-	authority, err := findAuthority(ctx, swarm, authorityFile, log)
+	authority, err := findAuthority(ctx, swarm, flags.authority, log)
 	if err != nil {
 		return err
 	}
-	parts, err := newParts(s, swarm, authority, started, log)
+	parts, err := newParts(s, swarm, authority, started, flags.removalGrace, log)
 	if err != nil {
 		return err
 	}
@@ -140,7 +149,7 @@ type parts struct {
 	identity  *pki.Identity
 }
 
-func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, started time.Time, log *slog.Logger) (*parts, error) {
+func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, started time.Time, grace time.Duration, log *slog.Logger) (*parts, error) {
 	issued, err := authority.Issue(pki.Name{Role: pki.RoleCore}, time.Now(), pki.IssuedLifetime)
 	if err != nil {
 		return nil, fmt.Errorf("issuing the core's identity: %w", err)
@@ -161,7 +170,7 @@ func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authori
 	})
 	c := core.New(core.Options{
 		Settings: s, Source: swarm, Applier: swarm, Deliverer: deliverer, Issuer: authority,
-		Container: ownContainer(log), Logger: log,
+		Container: ownContainer(log), RemovalGrace: grace, Logger: log,
 	})
 	server := rpc.NewTableServer(rpc.TableServerOptions{Tables: c.Tables(), Identity: identity, Sign: sign, Logger: log})
 	return &parts{core: c, server: server, deliverer: deliverer, identity: identity}, nil

@@ -79,6 +79,9 @@ type Options struct {
 	Issuer    Issuer
 	// Container is the ID of the container that the core runs in; empty outside.
 	Container string
+	// RemovalGrace is how long the services of an extension that is not
+	// configured any more stay after nothing needs them; mostly [RemovalGrace].
+	RemovalGrace time.Duration
 	Logger    *slog.Logger
 }
 
@@ -107,7 +110,7 @@ func New(opts Options) *Core {
 	c.tables = newTables(c.trigger)
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
-		container: opts.Container, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
+		container: opts.Container, removalGrace: opts.RemovalGrace, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
 		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout), courts: make(map[string]*court),
 		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time), unneeded: make(map[string]time.Time),
 	}

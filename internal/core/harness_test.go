@@ -299,7 +299,7 @@ func runLives(t *testing.T, s *Swarm, lives ...life) {
 			r := running{swarm: over, deliverer: newDeliverer()}
 			r.Core = core.New(core.Options{
 				Settings: l.settings, Source: r.swarm, Applier: r.swarm, Deliverer: r.deliverer, Issuer: issuer{},
-				Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
+				Container: "container-interlock-1", RemovalGrace: core.RemovalGrace, Logger: slog.New(slog.DiscardHandler),
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)

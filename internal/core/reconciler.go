@@ -31,6 +31,8 @@ type reconciler struct {
 	deliverer Deliverer
 	issuer    Issuer
 	container string
+	// removalGrace is as in Options.
+	removalGrace time.Duration
 	tables    *Tables
 	log       *slog.Logger
 

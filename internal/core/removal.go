@@ -15,15 +15,15 @@ import (
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
-const (
-	// removalGrace is how long what config.toml no longer names stays when
-	// nothing needs it: a mistake can be taken back by then. It begins anew with
-	// each life of the core, and so with each configuration.
-	removalGrace = 5 * time.Minute
-	// lookAgain is how often a reason to stay is looked at again that no reading
-	// of Swarm shows.
-	lookAgain = 5 * time.Second
-)
+// RemovalGrace is how long what config.toml no longer names stays when nothing
+// needs it, unless the operator wants something else: a mistake can be taken back
+// by then. It begins anew with each life of the core, and so with each
+// configuration.
+const RemovalGrace = 5 * time.Minute
+
+// lookAgain is how often a reason to stay is looked at again that no reading of
+// Swarm shows.
+const lookAgain = 5 * time.Second
 
 // remove takes away what was made for extensions that are not configured any
 // more, once nothing needs it, and tells what stays and why.
@@ -38,7 +38,7 @@ func (r *reconciler) remove(ctx context.Context, snap *snapshot.Snapshot, k plan
 		}
 		if r.wait(before, s.ID, now, out) {
 			out.problems = append(out.problems, abandoned(s, fmt.Sprintf(
-				"it is removed %s after nothing needs it any more: to keep it, name the extension again", removalGrace)))
+				"it is removed %s after nothing needs it any more: to keep it, name the extension again", r.removalGrace)))
 			continue
 		}
 		if err := r.applier.RemoveService(ctx, s.ID); err != nil {
@@ -54,7 +54,7 @@ func (r *reconciler) remove(ctx context.Context, snap *snapshot.Snapshot, k plan
 // enough, and has it looked at again then.
 func (r *reconciler) wait(before map[string]time.Time, id string, now time.Time, out *kept) bool {
 	r.unneeded[id] = since(before, id, now)
-	left := removalGrace - now.Sub(r.unneeded[id])
+	left := r.removalGrace - now.Sub(r.unneeded[id])
 	out.again(now, left)
 	return left > 0
 }

@@ -5,14 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/interlock-lb/interlock/test/lab"
 )
-
-// removalPatience is five minutes of grace for the services and then as long for
-// their identities, and as much as anything else may take.
-const removalPatience = 2*5*time.Minute + patience
 
 // clustersConfig has two service clusters on the same ports, each with proxies
 // on nodes of its own.
@@ -45,14 +38,13 @@ func TestAnExtensionThatIsTakenOutIsRemovedOnceNoServiceNeedsIt(t *testing.T) {
 	waitForAnswer(t, "shop.local", "west", "lb-01")
 
 	all := clustersConfig()
-	i.reconfigure(all[:strings.Index(all, "[Extensions.us-east]")] + all[strings.Index(all, "[Extensions.us-west]"):])
+	i.reconfigure(all[:strings.Index(all, "[Extensions.us-east]")] + all[strings.Index(all, "[Extensions.us-west]"):],
+		"--args", "-D run -c /config.toml --removal-grace 5s")
 	waitForLog(t, "interlock-proxy-us-east", "it stays while services name its service cluster, which nobody else serves (east)")
 	waitForAnswer(t, "shop.local", "east", "lb-00")
 	docker(t, "service", "rm", "east")
-	waitForLog(t, "interlock-proxy-us-east", "it is removed 5m0s after nothing needs it any more")
-	if err := lab.Eventually(t.Context(), removalPatience, func(context.Context) error { return nothingOf("us-east") }); err != nil {
-		t.Fatal(err)
-	}
+	waitForLog(t, "interlock-proxy-us-east", "it is removed 5s after nothing needs it any more")
+	eventually(t, "nothing of us-east is left", func(context.Context) error { return nothingOf("us-east") })
 	waitForAnswer(t, "shop.local", "west", "lb-01")
 	if left := docker(t, "secret", "ls", "-q", "--filter", "label=com.docker.interlock.extension=us-west"); left == "" {
 		t.Error("the identities of the other extension have gone")
