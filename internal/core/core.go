@@ -82,7 +82,7 @@ type Options struct {
 	// RemovalGrace is how long the services of an extension that is not
 	// configured any more stay after nothing needs them; mostly [RemovalGrace].
 	RemovalGrace time.Duration
-	Logger    *slog.Logger
+	Logger       *slog.Logger
 }
 
 // Triggers that come within quiet of one another cause one pass, but none

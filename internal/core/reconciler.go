@@ -33,8 +33,8 @@ type reconciler struct {
 	container string
 	// removalGrace is as in Options.
 	removalGrace time.Duration
-	tables    *Tables
-	log       *slog.Logger
+	tables       *Tables
+	log          *slog.Logger
 
 	started time.Time // of the first pass
 	kept    kept

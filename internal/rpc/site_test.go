@@ -151,7 +151,10 @@ func (s *site) startAgent(a authority, dir string) netip.AddrPort {
 	if err := os.Mkdir(staging, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
-	s.agent = agent.New(agent.Options{Proxy: proxy, Folders: []string{filepath.Join(dir, "etc")}, StateDir: filepath.Join(dir, "state"), StagingDir: staging, Logger: silent()})
+	s.agent = agent.New(agent.Options{
+		Proxy: proxy, Folders: []string{filepath.Join(dir, "etc")}, StateDir: filepath.Join(dir, "state"), StagingDir: staging,
+		StorageKey: func() ([]byte, error) { return make([]byte, 32), nil }, Logger: silent(),
+	})
 	background(s.t, s.agent.Run)
 	listener := listen(s.t, "127.0.0.1:0")
 	server := rpc.NewAgentServer(rpc.AgentServerOptions{Agent: s.agent, Identity: a.identity(eastProx), Health: s.agent.HealthHandler(), Logger: silent()})

@@ -38,7 +38,7 @@ func TestAnExtensionThatIsTakenOutIsRemovedOnceNoServiceNeedsIt(t *testing.T) {
 	waitForAnswer(t, "shop.local", "west", "lb-01")
 
 	all := clustersConfig()
-	i.reconfigure(all[:strings.Index(all, "[Extensions.us-east]")] + all[strings.Index(all, "[Extensions.us-west]"):],
+	i.reconfigure(all[:strings.Index(all, "[Extensions.us-east]")]+all[strings.Index(all, "[Extensions.us-west]"):],
 		"--args", "-D run -c /config.toml --removal-grace 5s")
 	waitForLog(t, "interlock-proxy-us-east", "it stays while services name its service cluster, which nobody else serves (east)")
 	waitForAnswer(t, "shop.local", "east", "lb-00")
