@@ -14,6 +14,14 @@ import (
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
+// taskAt is a task of one slot; age orders the tasks by their creation.
+func taskAt(id string, slot, age int, state, desired snapshot.TaskState) snapshot.Task {
+	return snapshot.Task{
+		ID: id, ServiceID: "app", Slot: slot, State: state, Desired: desired,
+		CreatedAt: time.Unix(0, 0).Add(-time.Duration(age) * time.Hour),
+	}
+}
+
 func oneService(update snapshot.UpdateState, tasks ...snapshot.Task) *snapshot.Snapshot {
 	return &snapshot.Snapshot{
 		Services: []snapshot.Service{{ID: "app", Update: update, Spec: snapshot.ServiceSpec{Replicas: ptr(uint64(1))}}},
@@ -155,9 +163,9 @@ func watchWorld(t *testing.T, w *world, story func()) {
 		began := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		p := poller{
-			every: 3 * time.Second,
-			log:   slog.New(slog.NewTextHandler(w, nil)),
-			read:  func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
+			every:  3 * time.Second,
+			log:    slog.New(slog.NewTextHandler(w, nil)),
+			read:   func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
 			watch: func(ctx context.Context, hint func()) {
 				w.hint = hint
 				hint()

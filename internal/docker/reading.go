@@ -30,7 +30,7 @@ func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 		return nil, c.explain(ctx, err)
 	}
 	c.faults.report(c.log, r.faults)
-	r.result.Tasks = withoutHistory(r.result.Tasks)
+	r.result.Tasks = snapshot.WithoutHistory(r.result.Tasks)
 	r.result.Sort()
 	c.last.Store(&r.result)
 	return &r.result, nil

@@ -2,9 +2,7 @@ package docker
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/swarm"
@@ -48,7 +46,7 @@ func (w *wireService) service(r *reading) snapshot.Service {
 		if v.Addr == "" { // not allocated yet, or of a network without addresses
 			continue
 		}
-		addr, err := parsePrefix(v.Addr)
+		addr, err := snapshot.ParsePrefix(v.Addr)
 		if err != nil {
 			r.fault(fault{kind: "service", id: w.ID, why: fmt.Sprintf("its virtual IP: %v", err)})
 			continue
@@ -133,7 +131,7 @@ func (w *wireTask) task(r *reading) snapshot.Task {
 	for _, a := range w.NetworksAttachments {
 		attachment := snapshot.Attachment{NetworkID: a.Network.ID}
 		for _, text := range a.Addresses {
-			prefix, err := parsePrefix(text)
+			prefix, err := snapshot.ParsePrefix(text)
 			if err != nil {
 				r.fault(fault{kind: "task", id: w.ID, why: fmt.Sprintf("its address: %v", err)})
 				continue
@@ -159,45 +157,11 @@ func (w *wireNode) node() snapshot.Node {
 	return snapshot.Node{
 		ID:       w.ID,
 		Hostname: w.Description.Hostname,
-		Addr:     nodeAddr(w.Status.Addr, w.ManagerStatus.Addr),
+		Addr:     snapshot.NodeAddr(w.Status.Addr, w.ManagerStatus.Addr),
 		Ready:    w.Status.State == swarm.NodeStateReady,
 		Manager:  w.Spec.Role == swarm.NodeRoleManager,
 		Labels:   orNil(w.Spec.Labels),
 	}
-}
-
-// nodeAddr chooses where a node is reached. The manager that answers knows its
-// own node by 0.0.0.0 or a loopback address, but its peers know it by the
-// address that it is a manager under. A loopback address is taken only if
-// there is no other: of a Swarm of one node that was made so.
-func nodeAddr(status, manager string) netip.Addr {
-	byPeers := hostOf(manager)
-	byStatus := hostOf(status)
-	switch {
-	case byStatus.IsValid() && !byStatus.IsLoopback():
-		return byStatus
-	case byPeers.IsValid():
-		return byPeers
-	default:
-		return byStatus
-	}
-}
-
-// hostOf parses an address with or without a port. It returns the zero Addr
-// for what is no address, or stands for any.
-func hostOf(text string) netip.Addr {
-	addr, err := netip.ParseAddr(text)
-	if err != nil {
-		withPort, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return netip.Addr{}
-		}
-		addr = withPort.Addr()
-	}
-	if addr.IsUnspecified() {
-		return netip.Addr{}
-	}
-	return addr.Unmap()
 }
 
 type wireNetwork struct {
@@ -222,19 +186,6 @@ type wireObject struct {
 
 func (w *wireObject) object() snapshot.Object {
 	return snapshot.Object{ID: w.ID, Name: w.Spec.Name, CreatedAt: w.CreatedAt, Labels: orNil(w.Spec.Labels)}
-}
-
-// parsePrefix parses an address with or without a mask.
-func parsePrefix(text string) (netip.Prefix, error) {
-	if !strings.Contains(text, "/") {
-		addr, err := netip.ParseAddr(text)
-		if err != nil {
-			return netip.Prefix{}, err
-		}
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	return netip.ParsePrefix(text)
 }
 
 func portFromSwarm(p swarm.PortConfig) snapshot.Port {

@@ -16,17 +16,21 @@ func (s *Snapshot) Sort() {
 	sortByID(s.Secrets, func(v *Object) string { return v.ID })
 	sortByID(s.Configs, func(v *Object) string { return v.ID })
 	for i := range s.Services {
-		sortService(&s.Services[i])
+		s.Services[i].Sort()
 	}
 	for i := range s.Tasks {
-		slices.SortStableFunc(s.Tasks[i].Ports, compareTargets)
-		slices.SortFunc(s.Tasks[i].Attachments, func(a, b Attachment) int {
-			return strings.Compare(a.NetworkID, b.NetworkID)
-		})
+		s.Tasks[i].Sort()
 	}
 }
 
-func sortService(s *Service) {
+// Sort puts the lists of a task into the order that a snapshot has them in.
+func (t *Task) Sort() {
+	slices.SortStableFunc(t.Ports, compareTargets)
+	slices.SortFunc(t.Attachments, func(a, b Attachment) int { return strings.Compare(a.NetworkID, b.NetworkID) })
+}
+
+// Sort puts the lists of a service into the order that a snapshot has them in.
+func (s *Service) Sort() {
 	slices.SortFunc(s.Ports, comparePorts)
 	slices.SortFunc(s.Spec.Ports, comparePorts)
 	slices.SortFunc(s.VirtualIPs, func(a, b VirtualIP) int { return strings.Compare(a.NetworkID, b.NetworkID) })

@@ -1,4 +1,4 @@
-package docker
+package snapshot_test
 
 import (
 	"slices"
@@ -71,7 +71,7 @@ func TestWhichTasksAreKept(t *testing.T) {
 			slices.Reverse(backwards)
 			for _, tasks := range [][]snapshot.Task{c.tasks, backwards} {
 				var kept []string
-				for _, task := range withoutHistory(tasks) {
+				for _, task := range snapshot.WithoutHistory(tasks) {
 					kept = append(kept, task.ID)
 				}
 				slices.Sort(kept)
@@ -88,7 +88,7 @@ func TestPlacesOfAServiceOnEveryNodeAreItsNodes(t *testing.T) {
 	onNode := func(id, node string, state, desired snapshot.TaskState) snapshot.Task {
 		return snapshot.Task{ID: id, ServiceID: "app", NodeID: node, State: state, Desired: desired}
 	}
-	kept := withoutHistory([]snapshot.Task{
+	kept := snapshot.WithoutHistory([]snapshot.Task{
 		onNode("a", "node-a", snapshot.TaskRunning, snapshot.TaskRunning),
 		onNode("b", "node-b", snapshot.TaskFailed, snapshot.TaskShutdown),
 	})
