@@ -45,6 +45,24 @@ func (c *Client) Check(ctx context.Context) error {
 	return nil
 }
 
+// TrustRoot returns the certificate of the Swarm's own authority, in PEM form,
+// by which its managers are known. It can change while the Swarm runs.
+func (c *Client) TrustRoot(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	if _, err := c.negotiate(ctx); err != nil {
+		return nil, err
+	}
+	answer, err := c.api.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	if cluster := answer.Info.Swarm.Cluster; cluster != nil && cluster.TLSInfo.TrustRoot != "" {
+		return []byte(cluster.TLSInfo.TrustRoot), nil
+	}
+	return nil, errors.New("the Docker Engine names no root certificate of the Swarm: it is no manager, or its managers have no leader now")
+}
+
 // unusable says why the Swarm that an engine describes cannot be managed
 // through it, or nothing.
 func unusable(info swarm.Info) string {

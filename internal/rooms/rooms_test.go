@@ -40,6 +40,9 @@ var rooms = map[string]layer{
 	"snapshot":              pure,
 	"wire":                  pure,
 
+	// Messages alone, generated.
+	"swarmkit/swarmpb": pure,
+
 	"agent":         adapter,
 	"agent/haproxy": adapter,
 	"agent/nginx":   adapter,

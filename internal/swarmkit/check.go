@@ -1,0 +1,159 @@
+package swarmkit
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// pace is how often a stream is doubted.
+type pace struct {
+	// pulse is how often the managers are asked for something small. A follower
+	// that has lost its leader goes on to stream nothing at all, without a word.
+	pulse time.Duration
+	// silence is how long they may fail to answer that: a new leader is elected
+	// in less.
+	silence time.Duration
+	// check is how often the state is held against complete lists. Where these
+	// take long it is checkRest times as long as they took.
+	check time.Duration
+	// lag is how far a manager's store may be behind its leader's.
+	lag time.Duration
+}
+
+// steady finds a silent stream within 15 s.
+var steady = pace{pulse: 3 * time.Second, silence: 7 * time.Second, check: 9 * time.Second, lag: 2 * time.Second}
+
+const checkRest = 100
+
+// silent is a stream that is alive but not to be believed.
+type silent struct{ error }
+
+// checker finds out whether a stream that says nothing is alive: the managers'
+// silence ends its pulse, and its readings are for the state to be held against.
+type checker struct {
+	pace
+	conn     *grpc.ClientConn
+	readings chan *lists
+}
+
+// feel returns an error once the managers do not answer any more.
+func (c *checker) feel(ctx context.Context) error {
+	answered := time.Now()
+	for sleep(ctx, c.pulse) {
+		err := c.ask(ctx)
+		if err == nil {
+			answered = time.Now()
+			continue
+		}
+		if since := time.Since(answered); since > c.silence {
+			return silent{fmt.Errorf("the Swarm's managers have not answered for %s: %w", since.Round(time.Second), err)}
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *checker) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	_, err := readNodes(ctx, c.conn)
+	return hung(err)
+}
+
+// read makes readings until ctx is done. Why one fails the pulse finds out.
+func (c *checker) read(ctx context.Context) error {
+	pause := c.check
+	for sleep(ctx, pause) {
+		began := time.Now()
+		l, err := c.once(ctx)
+		pause = max(c.check, checkRest*time.Since(began))
+		if err != nil {
+			continue
+		}
+		select {
+		case c.readings <- l:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *checker) once(ctx context.Context) (*lists, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
+	return read(ctx, c.conn)
+}
+
+// sleep waits for d and tells whether it did so to the end.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// suspect is something that lists say and the state does not, yet.
+type suspect struct {
+	id      string
+	version uint64 // that the state should reach; 0: the object should go
+}
+
+// suspects compares the state with lists that were read a moment ago.
+func (s *state) suspects(l *lists) []suspect {
+	return slices.Concat(
+		compare(s, l.services, ids(s.services)), compare(s, l.tasks, slices.Collect(maps.Keys(s.at))),
+		compare(s, l.nodes, ids(s.nodes)), compare(s, l.networks, ids(s.networks)),
+		compare(s, l.secrets, ids(s.secrets)), compare(s, l.configs, ids(s.configs)),
+	)
+}
+
+// compare looks at one kind, since each list is of a moment of its own.
+func compare[O object](s *state, list []O, known []string) []suspect {
+	var found []suspect
+	var newest uint64
+	listed := make(map[string]bool, len(list))
+	for _, o := range list {
+		id, version := o.GetId(), versionOf(o)
+		listed[id], newest = true, max(newest, version)
+		if !s.gone[id] && s.versions[id] < version {
+			found = append(found, suspect{id, version})
+		}
+	}
+	for _, id := range known {
+		// What is younger than all that is listed came after the list.
+		if !listed[id] && s.versions[id] <= newest {
+			found = append(found, suspect{id: id})
+		}
+	}
+	return found
+}
+
+func ids[T any](t table[T]) []string {
+	list := make([]string, len(t.list))
+	for i := range t.list {
+		list[i] = t.id(&t.list[i])
+	}
+	return list
+}
+
+// missed says what the stream should have brought since, if there is anything.
+func (s *state) missed(suspects []suspect) error {
+	for _, x := range suspects {
+		version, known := s.versions[x.id]
+		switch {
+		case x.version == 0 && known:
+			return fmt.Errorf("%s is gone, which it has not told", x.id)
+		case x.version > 0 && !s.gone[x.id] && version < x.version:
+			return fmt.Errorf("%s is at version %d, and it told of %d", x.id, x.version, version)
+		}
+	}
+	return nil
+}

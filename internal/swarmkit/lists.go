@@ -1,0 +1,167 @@
+package swarmkit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/interlock-lb/interlock/internal/plan"
+	"github.com/interlock-lb/interlock/internal/swarmkit/swarmpb"
+)
+
+// object is what every object of SwarmKit has.
+type object interface {
+	GetId() string
+	GetMeta() *swarmpb.Meta
+}
+
+func versionOf(o object) uint64 { return o.GetMeta().GetVersion().GetIndex() }
+
+// objectOf is nil for a kind that was not asked for.
+func objectOf(o *swarmpb.Object) object {
+	switch o := o.GetObject().(type) {
+	case *swarmpb.Object_Node:
+		return o.Node
+	case *swarmpb.Object_Service:
+		return o.Service
+	case *swarmpb.Object_Network:
+		return o.Network
+	case *swarmpb.Object_Task:
+		return o.Task
+	case *swarmpb.Object_Secret:
+		return o.Secret
+	case *swarmpb.Object_Config:
+		return o.Config
+	default:
+		return nil
+	}
+}
+
+// lists are all objects, each list as its leader had it at one moment.
+type lists struct {
+	services []*swarmpb.Service
+	tasks    []*swarmpb.Task
+	nodes    []*swarmpb.Node
+	networks []*swarmpb.Network
+	secrets  []*swarmpb.Secret
+	configs  []*swarmpb.Config
+}
+
+func (l *lists) each(do func(object)) {
+	eachOf(l.services, do)
+	eachOf(l.tasks, do)
+	eachOf(l.nodes, do)
+	eachOf(l.networks, do)
+	eachOf(l.secrets, do)
+	eachOf(l.configs, do)
+}
+
+func eachOf[O object](list []O, do func(object)) {
+	for _, o := range list {
+		do(o)
+	}
+}
+
+// read asks the managers' leader for everything. A follower passes that on.
+func read(ctx context.Context, conn grpc.ClientConnInterface) (*lists, error) {
+	var l lists
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		l.services, err = list(ctx, conn, "Services", nil, func(m *swarmpb.Services) []*swarmpb.Service { return m.GetList() })
+		return err
+	})
+	group.Go(func() (err error) {
+		l.tasks, err = list(ctx, conn, "Tasks", nil, func(m *swarmpb.Tasks) []*swarmpb.Task { return m.GetList() })
+		return err
+	})
+	group.Go(func() (err error) {
+		l.nodes, err = readNodes(ctx, conn)
+		return err
+	})
+	group.Go(func() (err error) {
+		l.networks, err = list(ctx, conn, "Networks", nil, func(m *swarmpb.Networks) []*swarmpb.Network { return m.GetList() })
+		return err
+	})
+	group.Go(func() (err error) {
+		l.secrets, err = list(ctx, conn, "Secrets", nil, func(m *swarmpb.Secrets) []*swarmpb.Secret { return m.GetList() })
+		return err
+	})
+	group.Go(func() (err error) {
+		// A config is listed with its content, up to a megabyte each.
+		ours := map[string]string{plan.LabelRole: ""}
+		l.configs, err = list(ctx, conn, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+		return err
+	})
+	return &l, group.Wait()
+}
+
+func readNodes(ctx context.Context, conn grpc.ClientConnInterface) ([]*swarmpb.Node, error) {
+	return list(ctx, conn, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
+}
+
+// digits are what IDs are written in.
+const digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+// maxPrefix is how many digits of an ID a list is split by at most: into 1,296.
+const maxPrefix = 2
+
+// list reads one kind of object whole, or by the beginnings of their IDs if the
+// whole is too large for one message: for us, or for the follower that we ask,
+// which takes 4 MiB from its leader. The parts are not of one moment then; the
+// stream, which is open already, brings what changed between them.
+func list[M any, P interface {
+	*M
+	proto.Message
+}, O any](ctx context.Context, conn grpc.ClientConnInterface, kind string, labels map[string]string, of func(P) []O) ([]O, error) {
+	var part func(prefix string) ([]O, error)
+	part = func(prefix string) ([]O, error) {
+		request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Labels: labels}}
+		if prefix != "" {
+			request.Filters.IdPrefixes = []string{prefix}
+		}
+		answer := P(new(M))
+		err := conn.Invoke(ctx, "/docker.swarmkit.v1.Control/List"+kind, request, answer)
+		if err == nil {
+			return of(answer), nil
+		}
+		if !tooLarge(err) || len(prefix) == maxPrefix {
+			return nil, inWords(err)
+		}
+		var all []O
+		for _, digit := range digits {
+			more, err := part(prefix + string(digit))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, more...)
+		}
+		return all, nil
+	}
+	all, err := part("")
+	if err != nil {
+		return nil, fmt.Errorf("reading the Swarm's %s: %w", kind, err)
+	}
+	return all, nil
+}
+
+func tooLarge(err error) bool { return status.Code(err) == codes.ResourceExhausted }
+
+// inWords is what a server said, without gRPC's words around it.
+func inWords(err error) error {
+	switch s, ok := status.FromError(err); {
+	case !ok:
+		return err
+	case s.Code() == codes.Canceled:
+		return context.Canceled
+	case s.Code() == codes.DeadlineExceeded:
+		return context.DeadlineExceeded
+	default:
+		return errors.New(s.Message())
+	}
+}

@@ -1,0 +1,269 @@
+package swarmkit
+
+import (
+	"reflect"
+
+	"github.com/interlock-lb/interlock/internal/snapshot"
+	"github.com/interlock-lb/interlock/internal/swarmkit/swarmpb"
+)
+
+// maxGone bounds how many removed objects are remembered.
+const maxGone = 1 << 16
+
+// state is the Swarm as it is known: a complete list of everything, and all
+// changes since. It belongs to one goroutine.
+type state struct {
+	services table[snapshot.Service]
+	tasks    table[snapshot.Task] // without history
+	nodes    table[snapshot.Node]
+	networks table[snapshot.Network]
+	secrets  table[snapshot.Object]
+	configs  table[snapshot.Object]
+
+	// versions are those of all objects, also of those that a snapshot leaves
+	// out. IDs are unique whatever the kind, and never used again.
+	versions map[string]uint64
+	// gone are removed objects: a stream that is resumed tells their life again.
+	gone map[string]bool
+	// places has all tasks, with their history, by where they are meant to run.
+	places map[snapshot.Place][]snapshot.Task
+	at     map[string]snapshot.Place // of each task, by ID
+
+	// listed is the newest version in the lists. From position on, which is 0
+	// until the stream has passed listed, changes can be asked for again.
+	listed, position uint64
+
+	changed bool // since the last snapshot
+	faults  []fault
+}
+
+// fault is a part of an object that cannot be understood.
+type fault struct{ kind, id, why string }
+
+func newState(l *lists) *state {
+	s := &state{
+		services: table[snapshot.Service]{id: func(v *snapshot.Service) string { return v.ID }},
+		tasks:    table[snapshot.Task]{id: func(v *snapshot.Task) string { return v.ID }},
+		nodes:    table[snapshot.Node]{id: func(v *snapshot.Node) string { return v.ID }},
+		networks: table[snapshot.Network]{id: func(v *snapshot.Network) string { return v.ID }},
+		secrets:  table[snapshot.Object]{id: func(v *snapshot.Object) string { return v.ID }},
+		configs:  table[snapshot.Object]{id: func(v *snapshot.Object) string { return v.ID }},
+		versions: make(map[string]uint64),
+		gone:     make(map[string]bool),
+		places:   make(map[snapshot.Place][]snapshot.Task),
+		at:       make(map[string]snapshot.Place),
+		changed:  true,
+	}
+	s.fill(l)
+	return s
+}
+
+// fill takes the lists that the state begins with.
+func (s *state) fill(l *lists) {
+	l.each(func(o object) {
+		version := versionOf(o)
+		s.versions[o.GetId()] = version
+		s.listed = max(s.listed, version)
+	})
+	s.services.fill(collect(l.services, s.service))
+	s.nodes.fill(collect(l.nodes, func(raw *swarmpb.Node) (snapshot.Node, bool) { return nodeFrom(raw), true }))
+	s.networks.fill(collect(l.networks, networkFrom))
+	s.secrets.fill(collect(l.secrets, secretFrom))
+	s.configs.fill(collect(l.configs, configFrom))
+	for _, t := range collect(l.tasks, s.task) {
+		p := snapshot.PlaceOf(&t)
+		s.places[p] = append(s.places[p], t)
+		s.at[t.ID] = p
+	}
+	var kept []snapshot.Task
+	for _, tasks := range s.places {
+		kept = append(kept, snapshot.WithoutHistory(tasks)...)
+	}
+	s.tasks.fill(kept)
+}
+
+func collect[W, T any](raw []W, from func(W) (T, bool)) []T {
+	list := make([]T, 0, len(raw))
+	for _, w := range raw {
+		if v, ok := from(w); ok {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func (s *state) service(raw *swarmpb.Service) (snapshot.Service, bool) {
+	v, faults := serviceFrom(raw)
+	v.Sort()
+	s.note("service", v.ID, faults)
+	return v, true
+}
+
+func (s *state) task(raw *swarmpb.Task) (snapshot.Task, bool) {
+	v, faults, ok := taskFrom(raw)
+	v.Sort()
+	s.note("task", v.ID, faults)
+	return v, ok
+}
+
+func (s *state) note(kind, id string, faults []string) {
+	for _, why := range faults {
+		s.faults = append(s.faults, fault{kind, id, why})
+	}
+}
+
+// apply takes one change. One that is older than what is known has no effect.
+func (s *state) apply(e *swarmpb.WatchMessage_Event) {
+	o := objectOf(e.GetObject())
+	if o == nil || s.gone[o.GetId()] {
+		return
+	}
+	id, version := o.GetId(), versionOf(o)
+	if version >= s.listed {
+		s.position = max(s.position, version)
+	}
+	if e.GetAction() == swarmpb.Action_ACTION_REMOVE {
+		s.forget(id)
+		s.drop(o, id)
+		return
+	}
+	if known, has := s.versions[id]; has && version < known {
+		return
+	}
+	s.versions[id] = version
+	s.store(o)
+}
+
+func (s *state) forget(id string) {
+	if len(s.gone) >= maxGone {
+		clear(s.gone)
+	}
+	s.gone[id] = true
+	delete(s.versions, id)
+}
+
+func (s *state) store(o object) {
+	switch raw := o.(type) {
+	case *swarmpb.Service:
+		v, _ := s.service(raw)
+		putChanged(s, &s.services, v, true)
+	case *swarmpb.Task:
+		if v, ok := s.task(raw); ok {
+			s.storeTask(v)
+		} else {
+			s.takeTask(raw.GetId())
+		}
+	case *swarmpb.Node:
+		putChanged(s, &s.nodes, nodeFrom(raw), true)
+	case *swarmpb.Network:
+		v, ok := networkFrom(raw)
+		putChanged(s, &s.networks, v, ok)
+	case *swarmpb.Secret:
+		v, ok := secretFrom(raw)
+		putChanged(s, &s.secrets, v, ok)
+	case *swarmpb.Config:
+		v, ok := configFrom(raw)
+		putChanged(s, &s.configs, v, ok)
+	}
+}
+
+// putChanged leaves a table as it is if the object says nothing new, and
+// without the object if it is not wanted.
+func putChanged[T any](s *state, t *table[T], v T, wanted bool) {
+	known := t.get(t.id(&v))
+	switch {
+	case wanted && (known == nil || !reflect.DeepEqual(*known, v)):
+		t.put(v)
+		s.changed = true
+	case !wanted && known != nil:
+		t.remove(t.id(&v))
+		s.changed = true
+	}
+}
+
+func (s *state) drop(o object, id string) {
+	switch o.(type) {
+	case *swarmpb.Service:
+		removeKnown(s, &s.services, id)
+	case *swarmpb.Task:
+		s.takeTask(id)
+	case *swarmpb.Node:
+		removeKnown(s, &s.nodes, id)
+	case *swarmpb.Network:
+		removeKnown(s, &s.networks, id)
+	case *swarmpb.Secret:
+		removeKnown(s, &s.secrets, id)
+	case *swarmpb.Config:
+		removeKnown(s, &s.configs, id)
+	}
+}
+
+func removeKnown[T any](s *state, t *table[T], id string) {
+	if t.get(id) != nil {
+		t.remove(id)
+		s.changed = true
+	}
+}
+
+func (s *state) storeTask(t snapshot.Task) {
+	p := snapshot.PlaceOf(&t)
+	if before, has := s.at[t.ID]; has && before != p {
+		s.takeTask(t.ID)
+	}
+	s.at[t.ID] = p
+	tasks, replaced := s.places[p], false
+	for i := range tasks {
+		if tasks[i].ID == t.ID {
+			tasks[i], replaced = t, true
+		}
+	}
+	if !replaced {
+		tasks = append(tasks, t)
+	}
+	s.places[p] = tasks
+	s.judge(tasks)
+}
+
+func (s *state) takeTask(id string) {
+	p, has := s.at[id]
+	if !has {
+		return
+	}
+	delete(s.at, id)
+	removeKnown(s, &s.tasks, id)
+	var left []snapshot.Task
+	for _, t := range s.places[p] {
+		if t.ID != id {
+			left = append(left, t)
+		}
+	}
+	if left == nil {
+		delete(s.places, p)
+		return
+	}
+	s.places[p] = left
+	s.judge(left)
+}
+
+// judge has the snapshot show of one place's tasks what it is to show.
+func (s *state) judge(tasks []snapshot.Task) {
+	kept := make(map[string]bool, len(tasks))
+	for _, t := range snapshot.WithoutHistory(tasks) {
+		kept[t.ID] = true
+		putChanged(s, &s.tasks, t, true)
+	}
+	for i := range tasks {
+		if !kept[tasks[i].ID] {
+			removeKnown(s, &s.tasks, tasks[i].ID)
+		}
+	}
+}
+
+// snapshot gives out the state, which later changes leave as it is.
+func (s *state) snapshot() *snapshot.Snapshot {
+	s.changed = false
+	return &snapshot.Snapshot{
+		Services: s.services.share(), Tasks: s.tasks.share(), Nodes: s.nodes.share(),
+		Networks: s.networks.share(), Secrets: s.secrets.share(), Configs: s.configs.share(),
+	}
+}
