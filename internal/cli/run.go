@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -19,12 +21,14 @@ import (
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/rpc"
 	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/swarmkit"
 )
 
 // runFlags are those of interlock run.
 type runFlags struct {
 	config       string
 	authority    string
+	socket       string
 	removalGrace time.Duration
 }
 
@@ -38,6 +42,8 @@ func (p *process) runCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&flags.config, "config", "c", "/config.toml", "configuration `FILE`")
 	cmd.Flags().StringVar(&flags.authority, "authority", "",
 		"PEM `FILE` with the certificate and key that sign the identities of all parts (default: one that Interlock makes and keeps in Swarm)")
+	cmd.Flags().StringVar(&flags.socket, "control-socket", "/var/run/docker/swarm/control.sock",
+		"SwarmKit's control socket `FILE`, on which changes are seen at once; used if its folder is there")
 	cmd.Flags().DurationVar(&flags.removalGrace, "removal-grace", core.RemovalGrace,
 		"how long the services of an extension that is not configured any more stay after nothing needs them")
 	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runCore(ctx, flags) })
@@ -62,7 +68,10 @@ func (p *process) runCore(ctx context.Context, flags runFlags) error {
 	if err != nil {
 		return err
 	}
-	parts, err := newParts(s, swarm, authority, started, flags.removalGrace, log)
+	parts, err := newParts(core.Options{
+		Settings: s, Source: source(swarm, flags.socket, log), Applier: swarm, Issuer: authority,
+		Container: ownContainer(log), RemovalGrace: flags.removalGrace, Logger: log,
+	}, authority, started)
 	if err != nil {
 		return err
 	}
@@ -123,6 +132,17 @@ func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*do
 	return swarm, nil
 }
 
+// source prefers the control socket where its folder has been mounted. The
+// socket itself may be missing for a while, as when the engine is started anew.
+func source(swarm *docker.Client, socket string, log *slog.Logger) core.Source {
+	if _, err := os.Stat(filepath.Dir(socket)); err != nil {
+		log.Debug("no control socket, so the docker api is read", "error", err)
+		return swarm
+	}
+	stream := swarmkit.New(swarmkit.Options{Socket: socket, Root: swarm.TrustRoot, Logger: log})
+	return core.Prefer(stream, swarm, log)
+}
+
 // authorityLimit is how long managers may be unable to answer, as while they
 // elect a leader, before the core gives up and leaves it to Swarm to start anew.
 const authorityLimit = time.Minute
@@ -149,7 +169,7 @@ type parts struct {
 	identity  *pki.Identity
 }
 
-func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authority, started time.Time, grace time.Duration, log *slog.Logger) (*parts, error) {
+func newParts(options core.Options, authority *pki.Authority, started time.Time) (*parts, error) {
 	issued, err := authority.Issue(pki.Name{Role: pki.RoleCore}, time.Now(), pki.IssuedLifetime)
 	if err != nil {
 		return nil, fmt.Errorf("issuing the core's identity: %w", err)
@@ -166,13 +186,11 @@ func newParts(s *settings.Settings, swarm *docker.Client, authority *pki.Authori
 		TLS:     proxyTLS(identity),
 		Sign:    func(cluster string, request []byte) ([]byte, error) { return sign(proxyName(cluster), request) },
 		RenewAt: pki.RenewAt,
-		Logger:  log,
+		Logger:  options.Logger,
 	})
-	c := core.New(core.Options{
-		Settings: s, Source: swarm, Applier: swarm, Deliverer: deliverer, Issuer: authority,
-		Container: ownContainer(log), RemovalGrace: grace, Logger: log,
-	})
-	server := rpc.NewTableServer(rpc.TableServerOptions{Tables: c.Tables(), Identity: identity, Sign: sign, Logger: log})
+	options.Deliverer = deliverer
+	c := core.New(options)
+	server := rpc.NewTableServer(rpc.TableServerOptions{Tables: c.Tables(), Identity: identity, Sign: sign, Logger: options.Logger})
 	return &parts{core: c, server: server, deliverer: deliverer, identity: identity}, nil
 }
 

@@ -31,6 +31,9 @@ type Source interface {
 	Run(ctx context.Context, publish func(*snapshot.Snapshot)) error
 	// Snapshot makes one complete reading.
 	Snapshot(ctx context.Context) (*snapshot.Snapshot, error)
+	// Health says why what was published last may be out of date; nil if it is
+	// not. It returns at once.
+	Health() error
 }
 
 // Applier changes Swarm. Every method fails with plan.ErrOutdated when somebody
@@ -128,6 +131,7 @@ func (c *Core) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return c.opts.Source.Run(ctx, c.read) })
 	group.Go(func() error { return c.watchDeliveries(ctx) })
+	group.Go(func() error { return c.watchHealth(ctx) })
 	group.Go(func() error { return c.loop(ctx) })
 	return group.Wait()
 }
@@ -158,6 +162,27 @@ func (c *Core) watchDeliveries(ctx context.Context) error {
 	}
 }
 
+// healthEvery is how often a source is asked whether it still reads.
+const healthEvery = time.Second
+
+// watchHealth triggers a pass when the source's health has changed.
+func (c *Core) watchHealth(ctx context.Context) error {
+	ticker := time.NewTicker(healthEvery)
+	defer ticker.Stop()
+	ill := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		if now := c.opts.Source.Health() != nil; now != ill {
+			ill = now
+			c.trigger()
+		}
+	}
+}
+
 func (c *Core) loop(ctx context.Context) error {
 	belief := belief{patience: c.opts.Settings.PollInterval + time.Second, confirm: c.opts.Source.Snapshot}
 	retry := time.NewTimer(0)
@@ -183,11 +208,21 @@ func (c *Core) act(ctx context.Context, b *belief) time.Duration {
 	latest := c.latest
 	c.mu.Unlock()
 	snap, wait := b.consider(ctx, latest, time.Now())
-	if snap == nil {
-		return wait
+	problems := c.staleness()
+	if snap != nil {
+		found, again := c.recon.pass(ctx, snap, time.Now())
+		problems, wait = problem.Sort(append(problems, found...)), sooner(wait, again)
 	}
-	problems, again := c.recon.pass(ctx, snap, time.Now())
-	return sooner(sooner(wait, again), c.journal.record(problems, time.Now()))
+	return sooner(wait, c.journal.record(problems, time.Now()))
+}
+
+// staleness is a problem while Swarm is not read. What the source says of it may
+// differ with every attempt, and is in the log.
+func (c *Core) staleness() []problem.Problem {
+	if c.opts.Source.Health() == nil {
+		return nil
+	}
+	return []problem.Problem{{Kind: problem.Stale, Message: "Swarm cannot be read, so routes stay as they were: the core's log says why; see that the managers of the Swarm have a leader, and that the engine on the core's node answers"}}
 }
 
 // orNever turns a wait of 0, which is none, into one that never ends.

@@ -30,6 +30,7 @@ type swarm struct {
 	readings   chan *snapshot.Snapshot
 	refuse     error // what every change is answered with
 	unreadable error // what a reading on demand is answered with
+	ill        error // what the source's health is
 	updates    int
 	writes     int
 	contents   map[string][]byte // of configs, by ID
@@ -59,6 +60,12 @@ func (s *swarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
 		return nil, s.unreadable
 	}
 	return s.reading(), nil
+}
+
+func (s *swarm) Health() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ill
 }
 
 // show publishes a reading of what there is.

@@ -1,8 +1,7 @@
 // Package docker reads a Swarm through the Docker API and applies changes to
 // its services, secrets and configs.
 //
-// It is the only place, with a later reader of SwarmKit's own API, that knows
-// moby's types: what it reads it returns as package snapshot's, and it writes
+// It is the only place that knows moby's types: what it reads it returns as package snapshot's, and it writes
 // into a service only what snapshot.ServiceSpec models. Everything else in a
 // specification is the operator's and stays as it is.
 //
@@ -71,6 +70,7 @@ type Client struct {
 
 	last   atomic.Pointer[snapshot.Snapshot] // the latest complete reading
 	faults faultLog
+	health health
 }
 
 // Dial prepares a client. It opens no connection, so an engine that is not
@@ -107,7 +107,12 @@ func (c *Client) Close() {
 // the API cannot be read nothing is published, which is logged once for each
 // different error. A slow publish delays the next reading.
 func (c *Client) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
-	p := poller{read: c.Snapshot, watch: c.watch, every: c.poll, log: c.log}
+	p := poller{read: c.Snapshot, watch: c.watch, every: c.poll, log: c.log, health: &c.health}
 	p.run(ctx, publish)
 	return nil
 }
+
+// Health says why what Run published last may be out of date: no complete
+// reading has come for longer than one may take. With the default PollInterval
+// that is seen after eight seconds of silence. It is nil while Run does not run.
+func (c *Client) Health() error { return c.health.now() }

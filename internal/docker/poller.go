@@ -23,9 +23,10 @@ const knownErrors = 32
 type poller struct {
 	read func(context.Context) (*snapshot.Snapshot, error)
 	// watch calls hint when a reading may find something new, until ctx is done.
-	watch func(ctx context.Context, hint func())
-	every time.Duration
-	log   *slog.Logger
+	watch  func(ctx context.Context, hint func())
+	every  time.Duration
+	log    *slog.Logger
+	health *health
 
 	ended   time.Time          // of the last reading
 	took    time.Duration      // from its begin
@@ -49,6 +50,8 @@ func (p *poller) run(ctx context.Context, publish func(*snapshot.Snapshot)) {
 		})
 	})
 	p.wait = newBackOff()
+	p.health.expect(listenFirst, 0)
+	defer p.health.rest()
 	timer := time.NewTimer(listenFirst)
 	defer timer.Stop()
 	for {
@@ -82,10 +85,13 @@ func (p *poller) once(ctx context.Context, publish func(*snapshot.Snapshot)) tim
 		p.last, p.changed = s, time.Now()
 		publish(s)
 	}
-	return pollInterval(s, p.every, p.took, time.Since(p.changed))
+	pause := pollInterval(s, p.every, p.took, time.Since(p.changed))
+	p.health.expect(pause, p.took)
+	return pause
 }
 
 func (p *poller) failed(err error) time.Duration {
+	p.health.failed(err)
 	if p.failing.IsZero() {
 		p.failing = time.Now()
 		p.logged = make(map[string]bool)

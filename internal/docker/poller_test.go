@@ -163,6 +163,7 @@ func watchWorld(t *testing.T, w *world, story func()) {
 		began := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		p := poller{
+			health: new(health),
 			every:  3 * time.Second,
 			log:    slog.New(slog.NewTextHandler(w, nil)),
 			read:   func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },

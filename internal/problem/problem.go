@@ -40,6 +40,7 @@ const (
 	RenderFailed   Kind = "render-failed"       // an extension could not render a table
 	Unreachable    Kind = "unreachable"         // a proxy or extension does not answer
 	SwarmRefused   Kind = "swarm-refused"       // Swarm did not accept a change
+	Stale          Kind = "stale"               // Swarm cannot be read, so nothing follows it
 	NoConfig       Kind = "no-config"           // config.toml names a Docker config that Swarm does not have
 	NoCoreEndpoint Kind = "no-core-endpoint"    // extensions cannot be told where the core is
 	Abandoned      Kind = "abandoned"           // a service that Interlock kept and no longer does

@@ -71,7 +71,7 @@ func (s *state) fill(l *lists) {
 	s.secrets.fill(collect(l.secrets, secretFrom))
 	s.configs.fill(collect(l.configs, configFrom))
 	for _, t := range collect(l.tasks, s.task) {
-		p := snapshot.PlaceOf(&t)
+		p := t.Place()
 		s.places[p] = append(s.places[p], t)
 		s.at[t.ID] = p
 	}
@@ -206,7 +206,7 @@ func removeKnown[T any](s *state, t *table[T], id string) {
 }
 
 func (s *state) storeTask(t snapshot.Task) {
-	p := snapshot.PlaceOf(&t)
+	p := t.Place()
 	if before, has := s.at[t.ID]; has && before != p {
 		s.takeTask(t.ID)
 	}
