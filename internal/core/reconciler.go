@@ -335,8 +335,11 @@ func proxies(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []del
 	var list []delivery.Proxy
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
+		if t.ServiceID != service.ID || t.State != snapshot.TaskRunning {
+			continue
+		}
 		node := snap.Node(t.NodeID)
-		if t.ServiceID != service.ID || t.State != snapshot.TaskRunning || node == nil || !node.Addr.IsValid() {
+		if node == nil || !node.Addr.IsValid() {
 			continue
 		}
 		// One that is told to stop still serves: it gets bundles to its end.

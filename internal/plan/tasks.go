@@ -12,24 +12,33 @@ import (
 // TaskProblems explains why tasks of the services that Interlock keeps do not
 // run, so that nobody has to search Docker's task list for it.
 func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
-	running := runningPlaces(snap)
-	var problems []problem.Problem
+	failed := make(map[*snapshot.Service][]*snapshot.Task)
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
-		s := snap.Service(t.ServiceID)
-		if s == nil || s.Spec.Labels[LabelRole] == "" || !k.sealed(s) || t.Err == "" || running[t.Place()] {
+		if t.Err == "" {
 			continue
 		}
-		problems = append(problems, taskProblem(snap, s, t))
+		if s := snap.Service(t.ServiceID); s != nil && s.Spec.Labels[LabelRole] != "" && k.sealed(s) {
+			failed[s] = append(failed[s], t)
+		}
+	}
+	var problems []problem.Problem
+	for s, tasks := range failed {
+		running := runningPlaces(snap, s.ID)
+		for _, t := range tasks {
+			if !running[t.Place()] {
+				problems = append(problems, taskProblem(snap, s, t))
+			}
+		}
 	}
 	return problem.Sort(problems)
 }
 
-func runningPlaces(snap *snapshot.Snapshot) map[snapshot.Place]bool {
+func runningPlaces(snap *snapshot.Snapshot, service string) map[snapshot.Place]bool {
 	running := make(map[snapshot.Place]bool)
 	for i := range snap.Tasks {
 		t := &snap.Tasks[i]
-		if t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
+		if t.ServiceID == service && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
 			running[t.Place()] = true
 		}
 	}

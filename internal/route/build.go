@@ -31,7 +31,13 @@ type Cluster struct {
 // for its services: IDs, sorted. A service that cannot be routed is left out
 // and named by a problem; the others are not affected. The problems are sorted.
 func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [][]string, problems []problem.Problem) {
-	b := builder{snap: snap, tasks: snap.TasksByService(), reserved: make(map[string]bool)}
+	b := builder{
+		snap: snap, tasks: snap.TasksByService(), nodes: make(map[string]*snapshot.Node, len(snap.Nodes)),
+		reserved: make(map[string]bool),
+	}
+	for i := range snap.Nodes {
+		b.nodes[snap.Nodes[i].ID] = &snap.Nodes[i]
+	}
 	for _, c := range clusters {
 		for _, name := range c.Reserved {
 			b.reserved[name] = true
@@ -48,6 +54,7 @@ func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [
 type builder struct {
 	snap     *snapshot.Snapshot
 	tasks    map[string][]*snapshot.Task
+	nodes    map[string]*snapshot.Node
 	reserved map[string]bool
 	problems []problem.Problem
 }

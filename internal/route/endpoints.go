@@ -74,7 +74,7 @@ func (b *builder) usable(service string) []*snapshot.Task {
 		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
 			continue
 		}
-		if n := b.snap.Node(t.NodeID); n != nil && n.Ready {
+		if n := b.nodes[t.NodeID]; n != nil && n.Ready {
 			ready = append(ready, t)
 		} else {
 			doubtful = append(doubtful, t)
@@ -100,7 +100,7 @@ func (b *builder) address(t *snapshot.Task, w *wish, shared []string) (addr neti
 }
 
 func (b *builder) published(t *snapshot.Task, target uint16) (netip.AddrPort, bool) {
-	n := b.snap.Node(t.NodeID)
+	n := b.nodes[t.NodeID]
 	if n == nil || !n.Addr.IsValid() {
 		return netip.AddrPort{}, false
 	}

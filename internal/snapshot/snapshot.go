@@ -310,7 +310,14 @@ func (s *Snapshot) Network(id string) *Network {
 // TasksByService returns the tasks of every service, each list in the
 // snapshot's order.
 func (s *Snapshot) TasksByService() map[string][]*Task {
-	byService := make(map[string][]*Task, len(s.Services))
+	counts := make(map[string]int, len(s.Services))
+	for i := range s.Tasks {
+		counts[s.Tasks[i].ServiceID]++
+	}
+	byService := make(map[string][]*Task, len(counts))
+	for id, count := range counts {
+		byService[id] = make([]*Task, 0, count)
+	}
 	for i := range s.Tasks {
 		t := &s.Tasks[i]
 		byService[t.ServiceID] = append(byService[t.ServiceID], t)
