@@ -22,8 +22,26 @@ const patience = 60 * time.Second
 var (
 	site      = &walkthrough.Site{Version: "bench"}
 	bringUp   = sync.OnceValue(up)
-	installed bool
+	installed source
 )
+
+// source is what the core that is installed reads Swarm through; empty without one.
+type source string
+
+// The sources. The control socket's folder is mounted in addition to Docker's.
+const (
+	dockerAPI     source = "docker-api"
+	controlSocket source = "control-socket"
+)
+
+var sources = []source{dockerAPI, controlSocket}
+
+func (s source) mounts() []string {
+	if s == controlSocket {
+		return []string{"--mount", "src=/var/run/docker/swarm,dst=/var/run/docker/swarm,type=bind"}
+	}
+	return nil
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -63,27 +81,41 @@ func needLab(b *testing.B) {
 func needInterlock(b *testing.B) {
 	b.Helper()
 	needLab(b)
-	if !installed {
-		install(b)
+	if installed == "" {
+		install(b, dockerAPI)
+	}
+}
+
+// throughEach runs a benchmark with Interlock installed for each source.
+func throughEach(b *testing.B, run func(*testing.B)) {
+	b.Helper()
+	needLab(b)
+	for _, s := range sources {
+		b.Run(string(s), func(b *testing.B) {
+			if installed != s {
+				install(b, s)
+			}
+			run(b)
+		})
 	}
 }
 
 // install deploys the demo app to an empty Swarm, and then Interlock. It returns
 // how long both proxies took to answer for the app, from the command that
 // created the core.
-func install(b *testing.B) []time.Duration {
+func install(b *testing.B, through source) []time.Duration {
 	b.Helper()
 	check(b, site.Clear(b.Context()))
 	check(b, site.CreateApp(b.Context(), "demo", "demo.local"))
 	waitForTasks(b, "demo", 1)
 	check(b, site.StoreConfig(b.Context(), walkthrough.ConfigName, config()))
 	began := time.Now()
-	check(b, site.CreateCore(b.Context(), walkthrough.ConfigName))
+	check(b, site.CreateCore(b.Context(), walkthrough.ConfigName, through.mounts()...))
 	var took []time.Duration
 	for _, answer := range firstAnswers(b, "demo.local", nil) {
 		took = append(took, answer.at.Sub(began))
 	}
-	installed = true
+	installed = through
 	return took
 }
 

@@ -36,8 +36,9 @@ func (p *propagation) report(b *testing.B) {
 }
 
 // BenchmarkScaleUp measures how soon the second task of an app answers.
-func BenchmarkScaleUp(b *testing.B) {
-	needInterlock(b)
+func BenchmarkScaleUp(b *testing.B) { throughEach(b, scaleUp) }
+
+func scaleUp(b *testing.B) {
 	for b.Loop() {
 		var p propagation
 		for range samplesEach {
@@ -83,8 +84,9 @@ func settleToOne(b *testing.B, service, host string) map[string]bool {
 
 // BenchmarkNewService measures how soon the task of a new app answers for a host
 // that was unknown before.
-func BenchmarkNewService(b *testing.B) {
-	needInterlock(b)
+func BenchmarkNewService(b *testing.B) { throughEach(b, newService) }
+
+func newService(b *testing.B) {
 	for b.Loop() {
 		var p propagation
 		for i := range samplesEach {

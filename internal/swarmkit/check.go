@@ -19,7 +19,7 @@ type pace struct {
 	// in less.
 	silence time.Duration
 	// check is how often the state is held against complete lists. Where these
-	// take long it is checkRest times as long as they took.
+	// take long it is checkRest times as long as they took, but checkMost at most.
 	check time.Duration
 	// lag is how far a manager's store may be behind its leader's.
 	lag time.Duration
@@ -28,7 +28,10 @@ type pace struct {
 // steady finds a silent stream within 15 s.
 var steady = pace{pulse: 3 * time.Second, silence: 7 * time.Second, check: 9 * time.Second, lag: 2 * time.Second}
 
-const checkRest = 100
+const (
+	checkRest = 10
+	checkMost = time.Minute
+)
 
 // silent is a stream that is alive but not to be believed.
 type silent struct{ error }
@@ -70,7 +73,7 @@ func (c *checker) read(ctx context.Context) error {
 	for sleep(ctx, pause) {
 		began := time.Now()
 		l, err := c.once(ctx)
-		pause = max(c.check, checkRest*time.Since(began))
+		pause = max(c.check, min(checkMost, checkRest*time.Since(began)))
 		if err != nil {
 			continue
 		}

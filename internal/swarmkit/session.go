@@ -32,7 +32,7 @@ func (r *reader) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is left to be sent
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		stream, err := openStream(ctx, conn, r.position())

@@ -54,7 +54,7 @@ func (s *Source) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing is left to be sent
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
 	l, err := read(ctx, conn)
@@ -77,7 +77,7 @@ func (s *Source) Run(ctx context.Context, publish func(*snapshot.Snapshot)) erro
 		began := time.Now()
 		err := r.session(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the session ended because it was to
 		}
 		if !r.live || errors.As(err, new(silent)) || r.position() == 0 || time.Since(began) < shortSession {
 			return err
