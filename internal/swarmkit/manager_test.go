@@ -21,7 +21,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -46,6 +45,7 @@ type manager struct {
 	hung     chan struct{}  // not nil: lists wait until it is closed
 	mute     bool           // streams say nothing
 	small    bool           // only lists by prefix fit
+	old      bool           // its TLS negotiates no protocol
 }
 
 func newManager() *manager {
@@ -68,7 +68,12 @@ func (m *manager) serve(t *testing.T, authority *authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.server = grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(authority.issue(t))), grpc.UnknownServiceHandler(m.handle))
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*authority.issue(t)}, NextProtos: []string{"h2"}}
+	if m.old {
+		secure.NextProtos = nil
+	}
+	listener = tls.NewListener(listener, secure)
+	m.server = grpc.NewServer(grpc.UnknownServiceHandler(m.handle))
 	served := make(chan struct{})
 	server := m.server
 	go func() {

@@ -161,6 +161,14 @@ func TestTheServerMustBeTheSwarms(t *testing.T) {
 	}
 }
 
+func TestAManagerNeedNotNegotiateHTTP2(t *testing.T) {
+	m, swarm := newManager(), newAuthority(t)
+	m.task("a", "app", 1, running, running)
+	m.old = true // as Engine 20.10 is once its certificate has been renewed
+	m.serve(t, swarm)
+	follow(t, m, swarm.root).waitFor("a:running>running")
+}
+
 func TestWithoutARootNothingIsAsked(t *testing.T) {
 	m, swarm := newManager(), newAuthority(t)
 	m.serve(t, swarm)

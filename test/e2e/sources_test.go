@@ -29,22 +29,26 @@ type observer struct {
 
 	mu     sync.Mutex
 	latest *snapshot.Snapshot
+	ended  error // why run returned last
 }
 
-func (o *observer) seen() *snapshot.Snapshot {
+func (o *observer) seen() (latest *snapshot.Snapshot, ended error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.latest
+	return o.latest, o.ended
 }
 
 // observe runs the source until ctx ends, and again whenever it gives up.
 func (o *observer) observe(ctx context.Context) {
 	for ctx.Err() == nil {
-		_ = o.run(ctx, func(s *snapshot.Snapshot) {
+		err := o.run(ctx, func(s *snapshot.Snapshot) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.latest = s
 		})
+		o.mu.Lock()
+		o.ended = err
+		o.mu.Unlock()
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
@@ -56,6 +60,7 @@ func (o *observer) observe(ctx context.Context) {
 type conformance struct {
 	t         *testing.T
 	clients   []*dockerapi.Client
+	kits      []*swarmkit.Source
 	observers []*observer
 }
 
@@ -80,6 +85,7 @@ func observeSwarm(t *testing.T) *conformance {
 		kit := swarmkit.New(swarmkit.Options{
 			Socket: filepath.Join(n.RunDir(), "docker", "swarm", "control.sock"), Root: client.TrustRoot, Logger: slog.New(slog.DiscardHandler),
 		})
+		c.kits = append(c.kits, kit)
 		c.observers = append(
 			c.observers,
 			&observer{name: "the Docker API at " + n.Name(), run: client.Run},
@@ -106,8 +112,9 @@ func (c *conformance) agree(step string, as func(*snapshot.Snapshot) error) {
 			return err
 		}
 		for _, o := range c.observers {
-			if diff := cmp.Diff(now, o.seen(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
-				return fmt.Errorf("%s differs (-the Docker API now, +its latest):\n%s", o.name, tail(diff, 40))
+			latest, ended := o.seen()
+			if diff := cmp.Diff(now, latest, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
+				return fmt.Errorf("%s differs; it ended last with: %w (-the Docker API now, +its latest):\n%s", o.name, ended, tail(diff, 40))
 			}
 		}
 		return nil
@@ -181,15 +188,42 @@ func TestBothSourcesSeeTheSameSwarmWhenNodesAndLeadersGo(t *testing.T) {
 	c.agree("another leader, and the return of the one before", func(s *snapshot.Snapshot) error {
 		return errors.Join(running(s, "demo", 2), want(node(s, leader.Name()).Ready, "the manager is back"))
 	})
-	docker(t, "service", "rm", "demo")
+}
+
+func TestTheSocketIsTrustedThroughANewRoot(t *testing.T) {
+	newInstallation(t)
+	c := observeSwarm(t)
 	docker(t, "swarm", "ca", "--rotate", "--detach")
-	createApp(t, "shop", "shop.local")
+	createApp(t, "shop", "shop.local", "--constraint", "node.role==worker")
 	c.agree("a change while the Swarm's root is replaced", func(s *snapshot.Snapshot) error { return running(s, "shop", 1) })
-	kill := cluster.Managers()[1]
-	lose(t, kill)
-	regain(t, kill)
+	for i, n := range cluster.Managers() {
+		for range 2 { // with the certificate of before, or the one that it gets meanwhile
+			eventually(t, "a new connection to "+n.Name(), func(ctx context.Context) error {
+				_, err := c.kits[i].Snapshot(ctx)
+				return err
+			})
+			waitForNewRoot(t)
+		}
+	}
+	follower := cluster.Managers()[1]
+	lose(t, follower)
+	regain(t, follower)
+	docker(t, "service", "scale", "--detach", "shop=2")
 	c.agree("a manager's new socket with a certificate of the new root", func(s *snapshot.Snapshot) error {
-		return errors.Join(running(s, "shop", 1), want(node(s, kill.Name()).Ready, "the manager is back"))
+		return errors.Join(running(s, "shop", 2), want(node(s, follower.Name()).Ready, "the manager is back"))
+	})
+}
+
+// waitForNewRoot waits until every node has a certificate of the new root, which
+// Swarm sees to one node after another.
+func waitForNewRoot(t *testing.T) {
+	t.Helper()
+	eventually(t, "all nodes have a certificate of the new root", func(ctx context.Context) error {
+		status, err := site.Docker(ctx, "node", "ls", "--format", "{{.TLSStatus}}")
+		if err == nil && strings.Count(status, "Ready") != len(cluster.Nodes()) {
+			err = errors.New(strings.Join(strings.Fields(status), " "))
+		}
+		return err
 	})
 }
 
