@@ -103,6 +103,14 @@ func (s *simulated) CreateSecret(context.Context, string, map[string]string, []b
 	return "made", nil
 }
 
+func (s *simulated) CreateConfig(context.Context, string, map[string]string, []byte) (string, error) {
+	return "made", nil
+}
+
+func (s *simulated) ReadConfig(context.Context, string) ([]byte, error) { return nil, nil }
+
+func (s *simulated) RemoveConfig(context.Context, string) error { return nil }
+
 func (s *simulated) Issue(pki.Name, time.Time, time.Duration) ([]byte, error) {
 	return []byte("x"), nil
 }

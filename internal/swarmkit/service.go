@@ -2,6 +2,7 @@ package swarmkit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,10 @@ func serviceFrom(raw *swarmpb.Service) (snapshot.Service, []string) {
 		Spec:      specFrom(raw.GetSpec()),
 		Update:    updateStates[raw.GetUpdateStatus().GetState()],
 	}
+	for _, file := range filesFrom(raw.GetPreviousSpec().GetTask().GetContainer().GetConfigs()) {
+		s.PreviousConfigs = append(s.PreviousConfigs, file.ID)
+	}
+	slices.Sort(s.PreviousConfigs)
 	for _, p := range raw.GetEndpoint().GetPorts() {
 		if port := portFrom(p); port.Mode == snapshot.PublishIngress {
 			s.Ports = append(s.Ports, port)
@@ -72,6 +77,10 @@ func specFrom(raw *swarmpb.ServiceSpec) snapshot.ServiceSpec {
 	if delay := raw.GetUpdate().GetDelay().AsDuration(); delay != 0 {
 		spec.UpdateDelay = &delay
 	}
+	if monitor := raw.GetUpdate().GetMonitor().AsDuration(); monitor != 0 {
+		spec.UpdateMonitor = &monitor
+	}
+	spec.UpdateFailureAction = strings.ToLower(raw.GetUpdate().GetFailureAction().String())
 	if raw.GetUpdate().GetOrder() == swarmpb.UpdateConfig_START_FIRST {
 		spec.UpdateOrder = "start-first"
 	}

@@ -245,6 +245,55 @@ func (Service_UpdateStatus_State) EnumDescriptor() ([]byte, []int) {
 	return file_swarm_proto_rawDescGZIP(), []int{14, 0, 0}
 }
 
+type UpdateConfig_FailureAction int32
+
+const (
+	UpdateConfig_PAUSE    UpdateConfig_FailureAction = 0
+	UpdateConfig_CONTINUE UpdateConfig_FailureAction = 1
+	UpdateConfig_ROLLBACK UpdateConfig_FailureAction = 2
+)
+
+// Enum value maps for UpdateConfig_FailureAction.
+var (
+	UpdateConfig_FailureAction_name = map[int32]string{
+		0: "PAUSE",
+		1: "CONTINUE",
+		2: "ROLLBACK",
+	}
+	UpdateConfig_FailureAction_value = map[string]int32{
+		"PAUSE":    0,
+		"CONTINUE": 1,
+		"ROLLBACK": 2,
+	}
+)
+
+func (x UpdateConfig_FailureAction) Enum() *UpdateConfig_FailureAction {
+	p := new(UpdateConfig_FailureAction)
+	*p = x
+	return p
+}
+
+func (x UpdateConfig_FailureAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UpdateConfig_FailureAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_swarm_proto_enumTypes[4].Descriptor()
+}
+
+func (UpdateConfig_FailureAction) Type() protoreflect.EnumType {
+	return &file_swarm_proto_enumTypes[4]
+}
+
+func (x UpdateConfig_FailureAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UpdateConfig_FailureAction.Descriptor instead.
+func (UpdateConfig_FailureAction) EnumDescriptor() ([]byte, []int) {
+	return file_swarm_proto_rawDescGZIP(), []int{18, 0}
+}
+
 type UpdateConfig_Order int32
 
 const (
@@ -275,11 +324,11 @@ func (x UpdateConfig_Order) String() string {
 }
 
 func (UpdateConfig_Order) Descriptor() protoreflect.EnumDescriptor {
-	return file_swarm_proto_enumTypes[4].Descriptor()
+	return file_swarm_proto_enumTypes[5].Descriptor()
 }
 
 func (UpdateConfig_Order) Type() protoreflect.EnumType {
-	return &file_swarm_proto_enumTypes[4]
+	return &file_swarm_proto_enumTypes[5]
 }
 
 func (x UpdateConfig_Order) Number() protoreflect.EnumNumber {
@@ -288,7 +337,7 @@ func (x UpdateConfig_Order) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UpdateConfig_Order.Descriptor instead.
 func (UpdateConfig_Order) EnumDescriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{18, 0}
+	return file_swarm_proto_rawDescGZIP(), []int{18, 1}
 }
 
 type ContainerSpec_Mount_Type int32
@@ -330,11 +379,11 @@ func (x ContainerSpec_Mount_Type) String() string {
 }
 
 func (ContainerSpec_Mount_Type) Descriptor() protoreflect.EnumDescriptor {
-	return file_swarm_proto_enumTypes[5].Descriptor()
+	return file_swarm_proto_enumTypes[6].Descriptor()
 }
 
 func (ContainerSpec_Mount_Type) Type() protoreflect.EnumType {
-	return &file_swarm_proto_enumTypes[5]
+	return &file_swarm_proto_enumTypes[6]
 }
 
 func (x ContainerSpec_Mount_Type) Number() protoreflect.EnumNumber {
@@ -379,11 +428,11 @@ func (x Port_Protocol) String() string {
 }
 
 func (Port_Protocol) Descriptor() protoreflect.EnumDescriptor {
-	return file_swarm_proto_enumTypes[6].Descriptor()
+	return file_swarm_proto_enumTypes[7].Descriptor()
 }
 
 func (Port_Protocol) Type() protoreflect.EnumType {
-	return &file_swarm_proto_enumTypes[6]
+	return &file_swarm_proto_enumTypes[7]
 }
 
 func (x Port_Protocol) Number() protoreflect.EnumNumber {
@@ -425,11 +474,11 @@ func (x Port_Mode) String() string {
 }
 
 func (Port_Mode) Descriptor() protoreflect.EnumDescriptor {
-	return file_swarm_proto_enumTypes[7].Descriptor()
+	return file_swarm_proto_enumTypes[8].Descriptor()
 }
 
 func (Port_Mode) Type() protoreflect.EnumType {
-	return &file_swarm_proto_enumTypes[7]
+	return &file_swarm_proto_enumTypes[8]
 }
 
 func (x Port_Mode) Number() protoreflect.EnumNumber {
@@ -507,11 +556,11 @@ func (x Task_State) String() string {
 }
 
 func (Task_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_swarm_proto_enumTypes[8].Descriptor()
+	return file_swarm_proto_enumTypes[9].Descriptor()
 }
 
 func (Task_State) Type() protoreflect.EnumType {
-	return &file_swarm_proto_enumTypes[8]
+	return &file_swarm_proto_enumTypes[9]
 }
 
 func (x Task_State) Number() protoreflect.EnumNumber {
@@ -1316,6 +1365,7 @@ type Service struct {
 	Spec          *ServiceSpec           `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
 	Endpoint      *Endpoint              `protobuf:"bytes,4,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	UpdateStatus  *Service_UpdateStatus  `protobuf:"bytes,5,opt,name=update_status,json=updateStatus,proto3" json:"update_status,omitempty"`
+	PreviousSpec  *ServiceSpec           `protobuf:"bytes,6,opt,name=previous_spec,json=previousSpec,proto3" json:"previous_spec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1381,6 +1431,13 @@ func (x *Service) GetEndpoint() *Endpoint {
 func (x *Service) GetUpdateStatus() *Service_UpdateStatus {
 	if x != nil {
 		return x.UpdateStatus
+	}
+	return nil
+}
+
+func (x *Service) GetPreviousSpec() *ServiceSpec {
+	if x != nil {
+		return x.PreviousSpec
 	}
 	return nil
 }
@@ -1621,9 +1678,11 @@ func (*Empty) Descriptor() ([]byte, []int) {
 }
 
 type UpdateConfig struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Delay         *durationpb.Duration   `protobuf:"bytes,2,opt,name=delay,proto3" json:"delay,omitempty"`
-	Order         UpdateConfig_Order     `protobuf:"varint,6,opt,name=order,proto3,enum=interlock.swarmkit.v1.UpdateConfig_Order" json:"order,omitempty"`
+	state         protoimpl.MessageState     `protogen:"open.v1"`
+	Delay         *durationpb.Duration       `protobuf:"bytes,2,opt,name=delay,proto3" json:"delay,omitempty"`
+	FailureAction UpdateConfig_FailureAction `protobuf:"varint,3,opt,name=failure_action,json=failureAction,proto3,enum=interlock.swarmkit.v1.UpdateConfig_FailureAction" json:"failure_action,omitempty"`
+	Monitor       *durationpb.Duration       `protobuf:"bytes,4,opt,name=monitor,proto3" json:"monitor,omitempty"`
+	Order         UpdateConfig_Order         `protobuf:"varint,6,opt,name=order,proto3,enum=interlock.swarmkit.v1.UpdateConfig_Order" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1661,6 +1720,20 @@ func (*UpdateConfig) Descriptor() ([]byte, []int) {
 func (x *UpdateConfig) GetDelay() *durationpb.Duration {
 	if x != nil {
 		return x.Delay
+	}
+	return nil
+}
+
+func (x *UpdateConfig) GetFailureAction() UpdateConfig_FailureAction {
+	if x != nil {
+		return x.FailureAction
+	}
+	return UpdateConfig_PAUSE
+}
+
+func (x *UpdateConfig) GetMonitor() *durationpb.Duration {
+	if x != nil {
+		return x.Monitor
 	}
 	return nil
 }
@@ -3813,13 +3886,14 @@ const file_swarm_proto_rawDesc = "" +
 	"\aUNKNOWN\x10\x00\x12\b\n" +
 	"\x04DOWN\x10\x01\x12\t\n" +
 	"\x05READY\x10\x02\x12\x10\n" +
-	"\fDISCONNECTED\x10\x03\"\xee\x03\n" +
+	"\fDISCONNECTED\x10\x03\"\xb7\x04\n" +
 	"\aService\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
 	"\x04meta\x18\x02 \x01(\v2\x1b.interlock.swarmkit.v1.MetaR\x04meta\x126\n" +
 	"\x04spec\x18\x03 \x01(\v2\".interlock.swarmkit.v1.ServiceSpecR\x04spec\x12;\n" +
 	"\bendpoint\x18\x04 \x01(\v2\x1f.interlock.swarmkit.v1.EndpointR\bendpoint\x12P\n" +
-	"\rupdate_status\x18\x05 \x01(\v2+.interlock.swarmkit.v1.Service.UpdateStatusR\fupdateStatus\x1a\xda\x01\n" +
+	"\rupdate_status\x18\x05 \x01(\v2+.interlock.swarmkit.v1.Service.UpdateStatusR\fupdateStatus\x12G\n" +
+	"\rprevious_spec\x18\x06 \x01(\v2\".interlock.swarmkit.v1.ServiceSpecR\fpreviousSpec\x1a\xda\x01\n" +
 	"\fUpdateStatus\x12G\n" +
 	"\x05state\x18\x01 \x01(\x0e21.interlock.swarmkit.v1.Service.UpdateStatus.StateR\x05state\"\x80\x01\n" +
 	"\x05State\x12\v\n" +
@@ -3860,10 +3934,16 @@ const file_swarm_proto_rawDesc = "" +
 	"\fEndpointSpec\x121\n" +
 	"\x05ports\x18\x02 \x03(\v2\x1b.interlock.swarmkit.v1.PortR\x05portsB\x06\n" +
 	"\x04mode\"\a\n" +
-	"\x05Empty\"\xaa\x01\n" +
+	"\x05Empty\"\xf1\x02\n" +
 	"\fUpdateConfig\x12/\n" +
-	"\x05delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12?\n" +
-	"\x05order\x18\x06 \x01(\x0e2).interlock.swarmkit.v1.UpdateConfig.OrderR\x05order\"(\n" +
+	"\x05delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12X\n" +
+	"\x0efailure_action\x18\x03 \x01(\x0e21.interlock.swarmkit.v1.UpdateConfig.FailureActionR\rfailureAction\x123\n" +
+	"\amonitor\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\amonitor\x12?\n" +
+	"\x05order\x18\x06 \x01(\x0e2).interlock.swarmkit.v1.UpdateConfig.OrderR\x05order\"6\n" +
+	"\rFailureAction\x12\t\n" +
+	"\x05PAUSE\x10\x00\x12\f\n" +
+	"\bCONTINUE\x10\x01\x12\f\n" +
+	"\bROLLBACK\x10\x02\"(\n" +
 	"\x05Order\x12\x0e\n" +
 	"\n" +
 	"STOP_FIRST\x10\x00\x12\x0f\n" +
@@ -4026,170 +4106,174 @@ func file_swarm_proto_rawDescGZIP() []byte {
 	return file_swarm_proto_rawDescData
 }
 
-var file_swarm_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
+var file_swarm_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
 var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_swarm_proto_goTypes = []any{
 	(Action)(0),                         // 0: interlock.swarmkit.v1.Action
 	(Node_Role)(0),                      // 1: interlock.swarmkit.v1.Node.Role
 	(Node_State)(0),                     // 2: interlock.swarmkit.v1.Node.State
 	(Service_UpdateStatus_State)(0),     // 3: interlock.swarmkit.v1.Service.UpdateStatus.State
-	(UpdateConfig_Order)(0),             // 4: interlock.swarmkit.v1.UpdateConfig.Order
-	(ContainerSpec_Mount_Type)(0),       // 5: interlock.swarmkit.v1.ContainerSpec.Mount.Type
-	(Port_Protocol)(0),                  // 6: interlock.swarmkit.v1.Port.Protocol
-	(Port_Mode)(0),                      // 7: interlock.swarmkit.v1.Port.Mode
-	(Task_State)(0),                     // 8: interlock.swarmkit.v1.Task.State
-	(*ListRequest)(nil),                 // 9: interlock.swarmkit.v1.ListRequest
-	(*Services)(nil),                    // 10: interlock.swarmkit.v1.Services
-	(*Tasks)(nil),                       // 11: interlock.swarmkit.v1.Tasks
-	(*Nodes)(nil),                       // 12: interlock.swarmkit.v1.Nodes
-	(*Networks)(nil),                    // 13: interlock.swarmkit.v1.Networks
-	(*Secrets)(nil),                     // 14: interlock.swarmkit.v1.Secrets
-	(*Configs)(nil),                     // 15: interlock.swarmkit.v1.Configs
-	(*WatchRequest)(nil),                // 16: interlock.swarmkit.v1.WatchRequest
-	(*WatchMessage)(nil),                // 17: interlock.swarmkit.v1.WatchMessage
-	(*Object)(nil),                      // 18: interlock.swarmkit.v1.Object
-	(*Version)(nil),                     // 19: interlock.swarmkit.v1.Version
-	(*Meta)(nil),                        // 20: interlock.swarmkit.v1.Meta
-	(*Annotations)(nil),                 // 21: interlock.swarmkit.v1.Annotations
-	(*Node)(nil),                        // 22: interlock.swarmkit.v1.Node
-	(*Service)(nil),                     // 23: interlock.swarmkit.v1.Service
-	(*Endpoint)(nil),                    // 24: interlock.swarmkit.v1.Endpoint
-	(*ServiceSpec)(nil),                 // 25: interlock.swarmkit.v1.ServiceSpec
-	(*Empty)(nil),                       // 26: interlock.swarmkit.v1.Empty
-	(*UpdateConfig)(nil),                // 27: interlock.swarmkit.v1.UpdateConfig
-	(*TaskSpec)(nil),                    // 28: interlock.swarmkit.v1.TaskSpec
-	(*ContainerSpec)(nil),               // 29: interlock.swarmkit.v1.ContainerSpec
-	(*Port)(nil),                        // 30: interlock.swarmkit.v1.Port
-	(*Task)(nil),                        // 31: interlock.swarmkit.v1.Task
-	(*Network)(nil),                     // 32: interlock.swarmkit.v1.Network
-	(*Secret)(nil),                      // 33: interlock.swarmkit.v1.Secret
-	(*Config)(nil),                      // 34: interlock.swarmkit.v1.Config
-	(*ListRequest_Filters)(nil),         // 35: interlock.swarmkit.v1.ListRequest.Filters
-	nil,                                 // 36: interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
-	(*WatchRequest_Entry)(nil),          // 37: interlock.swarmkit.v1.WatchRequest.Entry
-	(*WatchMessage_Event)(nil),          // 38: interlock.swarmkit.v1.WatchMessage.Event
-	nil,                                 // 39: interlock.swarmkit.v1.Annotations.LabelsEntry
-	(*Node_Spec)(nil),                   // 40: interlock.swarmkit.v1.Node.Spec
-	(*Node_Description)(nil),            // 41: interlock.swarmkit.v1.Node.Description
-	(*Node_Status)(nil),                 // 42: interlock.swarmkit.v1.Node.Status
-	(*Node_ManagerStatus)(nil),          // 43: interlock.swarmkit.v1.Node.ManagerStatus
-	(*Service_UpdateStatus)(nil),        // 44: interlock.swarmkit.v1.Service.UpdateStatus
-	(*Endpoint_VirtualIP)(nil),          // 45: interlock.swarmkit.v1.Endpoint.VirtualIP
-	(*ServiceSpec_Replicated)(nil),      // 46: interlock.swarmkit.v1.ServiceSpec.Replicated
-	(*ServiceSpec_ReplicatedJob)(nil),   // 47: interlock.swarmkit.v1.ServiceSpec.ReplicatedJob
-	(*ServiceSpec_EndpointSpec)(nil),    // 48: interlock.swarmkit.v1.ServiceSpec.EndpointSpec
-	(*TaskSpec_Placement)(nil),          // 49: interlock.swarmkit.v1.TaskSpec.Placement
-	(*TaskSpec_Preference)(nil),         // 50: interlock.swarmkit.v1.TaskSpec.Preference
-	(*TaskSpec_Spread)(nil),             // 51: interlock.swarmkit.v1.TaskSpec.Spread
-	(*TaskSpec_Network)(nil),            // 52: interlock.swarmkit.v1.TaskSpec.Network
-	nil,                                 // 53: interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	(*ContainerSpec_Mount)(nil),         // 54: interlock.swarmkit.v1.ContainerSpec.Mount
-	(*ContainerSpec_FileReference)(nil), // 55: interlock.swarmkit.v1.ContainerSpec.FileReference
-	(*ContainerSpec_File)(nil),          // 56: interlock.swarmkit.v1.ContainerSpec.File
-	(*Task_Spec)(nil),                   // 57: interlock.swarmkit.v1.Task.Spec
-	(*Task_Status)(nil),                 // 58: interlock.swarmkit.v1.Task.Status
-	(*Task_Container)(nil),              // 59: interlock.swarmkit.v1.Task.Container
-	(*Task_Ports)(nil),                  // 60: interlock.swarmkit.v1.Task.Ports
-	(*Task_Attachment)(nil),             // 61: interlock.swarmkit.v1.Task.Attachment
-	(*Task_Network)(nil),                // 62: interlock.swarmkit.v1.Task.Network
-	(*Network_Spec)(nil),                // 63: interlock.swarmkit.v1.Network.Spec
-	(*Network_Driver)(nil),              // 64: interlock.swarmkit.v1.Network.Driver
-	(*Secret_Spec)(nil),                 // 65: interlock.swarmkit.v1.Secret.Spec
-	(*Config_Spec)(nil),                 // 66: interlock.swarmkit.v1.Config.Spec
-	(*timestamppb.Timestamp)(nil),       // 67: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 68: google.protobuf.Duration
+	(UpdateConfig_FailureAction)(0),     // 4: interlock.swarmkit.v1.UpdateConfig.FailureAction
+	(UpdateConfig_Order)(0),             // 5: interlock.swarmkit.v1.UpdateConfig.Order
+	(ContainerSpec_Mount_Type)(0),       // 6: interlock.swarmkit.v1.ContainerSpec.Mount.Type
+	(Port_Protocol)(0),                  // 7: interlock.swarmkit.v1.Port.Protocol
+	(Port_Mode)(0),                      // 8: interlock.swarmkit.v1.Port.Mode
+	(Task_State)(0),                     // 9: interlock.swarmkit.v1.Task.State
+	(*ListRequest)(nil),                 // 10: interlock.swarmkit.v1.ListRequest
+	(*Services)(nil),                    // 11: interlock.swarmkit.v1.Services
+	(*Tasks)(nil),                       // 12: interlock.swarmkit.v1.Tasks
+	(*Nodes)(nil),                       // 13: interlock.swarmkit.v1.Nodes
+	(*Networks)(nil),                    // 14: interlock.swarmkit.v1.Networks
+	(*Secrets)(nil),                     // 15: interlock.swarmkit.v1.Secrets
+	(*Configs)(nil),                     // 16: interlock.swarmkit.v1.Configs
+	(*WatchRequest)(nil),                // 17: interlock.swarmkit.v1.WatchRequest
+	(*WatchMessage)(nil),                // 18: interlock.swarmkit.v1.WatchMessage
+	(*Object)(nil),                      // 19: interlock.swarmkit.v1.Object
+	(*Version)(nil),                     // 20: interlock.swarmkit.v1.Version
+	(*Meta)(nil),                        // 21: interlock.swarmkit.v1.Meta
+	(*Annotations)(nil),                 // 22: interlock.swarmkit.v1.Annotations
+	(*Node)(nil),                        // 23: interlock.swarmkit.v1.Node
+	(*Service)(nil),                     // 24: interlock.swarmkit.v1.Service
+	(*Endpoint)(nil),                    // 25: interlock.swarmkit.v1.Endpoint
+	(*ServiceSpec)(nil),                 // 26: interlock.swarmkit.v1.ServiceSpec
+	(*Empty)(nil),                       // 27: interlock.swarmkit.v1.Empty
+	(*UpdateConfig)(nil),                // 28: interlock.swarmkit.v1.UpdateConfig
+	(*TaskSpec)(nil),                    // 29: interlock.swarmkit.v1.TaskSpec
+	(*ContainerSpec)(nil),               // 30: interlock.swarmkit.v1.ContainerSpec
+	(*Port)(nil),                        // 31: interlock.swarmkit.v1.Port
+	(*Task)(nil),                        // 32: interlock.swarmkit.v1.Task
+	(*Network)(nil),                     // 33: interlock.swarmkit.v1.Network
+	(*Secret)(nil),                      // 34: interlock.swarmkit.v1.Secret
+	(*Config)(nil),                      // 35: interlock.swarmkit.v1.Config
+	(*ListRequest_Filters)(nil),         // 36: interlock.swarmkit.v1.ListRequest.Filters
+	nil,                                 // 37: interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
+	(*WatchRequest_Entry)(nil),          // 38: interlock.swarmkit.v1.WatchRequest.Entry
+	(*WatchMessage_Event)(nil),          // 39: interlock.swarmkit.v1.WatchMessage.Event
+	nil,                                 // 40: interlock.swarmkit.v1.Annotations.LabelsEntry
+	(*Node_Spec)(nil),                   // 41: interlock.swarmkit.v1.Node.Spec
+	(*Node_Description)(nil),            // 42: interlock.swarmkit.v1.Node.Description
+	(*Node_Status)(nil),                 // 43: interlock.swarmkit.v1.Node.Status
+	(*Node_ManagerStatus)(nil),          // 44: interlock.swarmkit.v1.Node.ManagerStatus
+	(*Service_UpdateStatus)(nil),        // 45: interlock.swarmkit.v1.Service.UpdateStatus
+	(*Endpoint_VirtualIP)(nil),          // 46: interlock.swarmkit.v1.Endpoint.VirtualIP
+	(*ServiceSpec_Replicated)(nil),      // 47: interlock.swarmkit.v1.ServiceSpec.Replicated
+	(*ServiceSpec_ReplicatedJob)(nil),   // 48: interlock.swarmkit.v1.ServiceSpec.ReplicatedJob
+	(*ServiceSpec_EndpointSpec)(nil),    // 49: interlock.swarmkit.v1.ServiceSpec.EndpointSpec
+	(*TaskSpec_Placement)(nil),          // 50: interlock.swarmkit.v1.TaskSpec.Placement
+	(*TaskSpec_Preference)(nil),         // 51: interlock.swarmkit.v1.TaskSpec.Preference
+	(*TaskSpec_Spread)(nil),             // 52: interlock.swarmkit.v1.TaskSpec.Spread
+	(*TaskSpec_Network)(nil),            // 53: interlock.swarmkit.v1.TaskSpec.Network
+	nil,                                 // 54: interlock.swarmkit.v1.ContainerSpec.LabelsEntry
+	(*ContainerSpec_Mount)(nil),         // 55: interlock.swarmkit.v1.ContainerSpec.Mount
+	(*ContainerSpec_FileReference)(nil), // 56: interlock.swarmkit.v1.ContainerSpec.FileReference
+	(*ContainerSpec_File)(nil),          // 57: interlock.swarmkit.v1.ContainerSpec.File
+	(*Task_Spec)(nil),                   // 58: interlock.swarmkit.v1.Task.Spec
+	(*Task_Status)(nil),                 // 59: interlock.swarmkit.v1.Task.Status
+	(*Task_Container)(nil),              // 60: interlock.swarmkit.v1.Task.Container
+	(*Task_Ports)(nil),                  // 61: interlock.swarmkit.v1.Task.Ports
+	(*Task_Attachment)(nil),             // 62: interlock.swarmkit.v1.Task.Attachment
+	(*Task_Network)(nil),                // 63: interlock.swarmkit.v1.Task.Network
+	(*Network_Spec)(nil),                // 64: interlock.swarmkit.v1.Network.Spec
+	(*Network_Driver)(nil),              // 65: interlock.swarmkit.v1.Network.Driver
+	(*Secret_Spec)(nil),                 // 66: interlock.swarmkit.v1.Secret.Spec
+	(*Config_Spec)(nil),                 // 67: interlock.swarmkit.v1.Config.Spec
+	(*timestamppb.Timestamp)(nil),       // 68: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 69: google.protobuf.Duration
 }
 var file_swarm_proto_depIdxs = []int32{
-	35, // 0: interlock.swarmkit.v1.ListRequest.filters:type_name -> interlock.swarmkit.v1.ListRequest.Filters
-	23, // 1: interlock.swarmkit.v1.Services.list:type_name -> interlock.swarmkit.v1.Service
-	31, // 2: interlock.swarmkit.v1.Tasks.list:type_name -> interlock.swarmkit.v1.Task
-	22, // 3: interlock.swarmkit.v1.Nodes.list:type_name -> interlock.swarmkit.v1.Node
-	32, // 4: interlock.swarmkit.v1.Networks.list:type_name -> interlock.swarmkit.v1.Network
-	33, // 5: interlock.swarmkit.v1.Secrets.list:type_name -> interlock.swarmkit.v1.Secret
-	34, // 6: interlock.swarmkit.v1.Configs.list:type_name -> interlock.swarmkit.v1.Config
-	37, // 7: interlock.swarmkit.v1.WatchRequest.entries:type_name -> interlock.swarmkit.v1.WatchRequest.Entry
-	19, // 8: interlock.swarmkit.v1.WatchRequest.resume_from:type_name -> interlock.swarmkit.v1.Version
-	38, // 9: interlock.swarmkit.v1.WatchMessage.events:type_name -> interlock.swarmkit.v1.WatchMessage.Event
-	22, // 10: interlock.swarmkit.v1.Object.node:type_name -> interlock.swarmkit.v1.Node
-	23, // 11: interlock.swarmkit.v1.Object.service:type_name -> interlock.swarmkit.v1.Service
-	32, // 12: interlock.swarmkit.v1.Object.network:type_name -> interlock.swarmkit.v1.Network
-	31, // 13: interlock.swarmkit.v1.Object.task:type_name -> interlock.swarmkit.v1.Task
-	33, // 14: interlock.swarmkit.v1.Object.secret:type_name -> interlock.swarmkit.v1.Secret
-	34, // 15: interlock.swarmkit.v1.Object.config:type_name -> interlock.swarmkit.v1.Config
-	19, // 16: interlock.swarmkit.v1.Meta.version:type_name -> interlock.swarmkit.v1.Version
-	67, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
-	39, // 18: interlock.swarmkit.v1.Annotations.labels:type_name -> interlock.swarmkit.v1.Annotations.LabelsEntry
-	20, // 19: interlock.swarmkit.v1.Node.meta:type_name -> interlock.swarmkit.v1.Meta
-	40, // 20: interlock.swarmkit.v1.Node.spec:type_name -> interlock.swarmkit.v1.Node.Spec
-	41, // 21: interlock.swarmkit.v1.Node.description:type_name -> interlock.swarmkit.v1.Node.Description
-	42, // 22: interlock.swarmkit.v1.Node.status:type_name -> interlock.swarmkit.v1.Node.Status
-	43, // 23: interlock.swarmkit.v1.Node.manager_status:type_name -> interlock.swarmkit.v1.Node.ManagerStatus
-	20, // 24: interlock.swarmkit.v1.Service.meta:type_name -> interlock.swarmkit.v1.Meta
-	25, // 25: interlock.swarmkit.v1.Service.spec:type_name -> interlock.swarmkit.v1.ServiceSpec
-	24, // 26: interlock.swarmkit.v1.Service.endpoint:type_name -> interlock.swarmkit.v1.Endpoint
-	44, // 27: interlock.swarmkit.v1.Service.update_status:type_name -> interlock.swarmkit.v1.Service.UpdateStatus
-	30, // 28: interlock.swarmkit.v1.Endpoint.ports:type_name -> interlock.swarmkit.v1.Port
-	45, // 29: interlock.swarmkit.v1.Endpoint.virtual_ips:type_name -> interlock.swarmkit.v1.Endpoint.VirtualIP
-	21, // 30: interlock.swarmkit.v1.ServiceSpec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	28, // 31: interlock.swarmkit.v1.ServiceSpec.task:type_name -> interlock.swarmkit.v1.TaskSpec
-	46, // 32: interlock.swarmkit.v1.ServiceSpec.replicated:type_name -> interlock.swarmkit.v1.ServiceSpec.Replicated
-	26, // 33: interlock.swarmkit.v1.ServiceSpec.global:type_name -> interlock.swarmkit.v1.Empty
-	47, // 34: interlock.swarmkit.v1.ServiceSpec.replicated_job:type_name -> interlock.swarmkit.v1.ServiceSpec.ReplicatedJob
-	26, // 35: interlock.swarmkit.v1.ServiceSpec.global_job:type_name -> interlock.swarmkit.v1.Empty
-	27, // 36: interlock.swarmkit.v1.ServiceSpec.update:type_name -> interlock.swarmkit.v1.UpdateConfig
-	48, // 37: interlock.swarmkit.v1.ServiceSpec.endpoint:type_name -> interlock.swarmkit.v1.ServiceSpec.EndpointSpec
-	68, // 38: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
-	4,  // 39: interlock.swarmkit.v1.UpdateConfig.order:type_name -> interlock.swarmkit.v1.UpdateConfig.Order
-	29, // 40: interlock.swarmkit.v1.TaskSpec.container:type_name -> interlock.swarmkit.v1.ContainerSpec
-	26, // 41: interlock.swarmkit.v1.TaskSpec.attachment:type_name -> interlock.swarmkit.v1.Empty
-	26, // 42: interlock.swarmkit.v1.TaskSpec.generic:type_name -> interlock.swarmkit.v1.Empty
-	49, // 43: interlock.swarmkit.v1.TaskSpec.placement:type_name -> interlock.swarmkit.v1.TaskSpec.Placement
-	52, // 44: interlock.swarmkit.v1.TaskSpec.networks:type_name -> interlock.swarmkit.v1.TaskSpec.Network
-	53, // 45: interlock.swarmkit.v1.ContainerSpec.labels:type_name -> interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	54, // 46: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
-	68, // 47: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
-	55, // 48: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	55, // 49: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	6,  // 50: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
-	7,  // 51: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
-	20, // 52: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
-	57, // 53: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
-	58, // 54: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
-	8,  // 55: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
-	61, // 56: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
-	20, // 57: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
-	63, // 58: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
-	64, // 59: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
-	20, // 60: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
-	65, // 61: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
-	20, // 62: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
-	66, // 63: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
-	36, // 64: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
-	0,  // 65: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
-	18, // 66: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
-	21, // 67: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	1,  // 68: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
-	2,  // 69: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
-	3,  // 70: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
-	30, // 71: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
-	50, // 72: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
-	51, // 73: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
-	5,  // 74: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
-	56, // 75: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
-	26, // 76: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
-	8,  // 77: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
-	59, // 78: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
-	60, // 79: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
-	30, // 80: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
-	62, // 81: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
-	21, // 82: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	21, // 83: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	21, // 84: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	85, // [85:85] is the sub-list for method output_type
-	85, // [85:85] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	36, // 0: interlock.swarmkit.v1.ListRequest.filters:type_name -> interlock.swarmkit.v1.ListRequest.Filters
+	24, // 1: interlock.swarmkit.v1.Services.list:type_name -> interlock.swarmkit.v1.Service
+	32, // 2: interlock.swarmkit.v1.Tasks.list:type_name -> interlock.swarmkit.v1.Task
+	23, // 3: interlock.swarmkit.v1.Nodes.list:type_name -> interlock.swarmkit.v1.Node
+	33, // 4: interlock.swarmkit.v1.Networks.list:type_name -> interlock.swarmkit.v1.Network
+	34, // 5: interlock.swarmkit.v1.Secrets.list:type_name -> interlock.swarmkit.v1.Secret
+	35, // 6: interlock.swarmkit.v1.Configs.list:type_name -> interlock.swarmkit.v1.Config
+	38, // 7: interlock.swarmkit.v1.WatchRequest.entries:type_name -> interlock.swarmkit.v1.WatchRequest.Entry
+	20, // 8: interlock.swarmkit.v1.WatchRequest.resume_from:type_name -> interlock.swarmkit.v1.Version
+	39, // 9: interlock.swarmkit.v1.WatchMessage.events:type_name -> interlock.swarmkit.v1.WatchMessage.Event
+	23, // 10: interlock.swarmkit.v1.Object.node:type_name -> interlock.swarmkit.v1.Node
+	24, // 11: interlock.swarmkit.v1.Object.service:type_name -> interlock.swarmkit.v1.Service
+	33, // 12: interlock.swarmkit.v1.Object.network:type_name -> interlock.swarmkit.v1.Network
+	32, // 13: interlock.swarmkit.v1.Object.task:type_name -> interlock.swarmkit.v1.Task
+	34, // 14: interlock.swarmkit.v1.Object.secret:type_name -> interlock.swarmkit.v1.Secret
+	35, // 15: interlock.swarmkit.v1.Object.config:type_name -> interlock.swarmkit.v1.Config
+	20, // 16: interlock.swarmkit.v1.Meta.version:type_name -> interlock.swarmkit.v1.Version
+	68, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
+	40, // 18: interlock.swarmkit.v1.Annotations.labels:type_name -> interlock.swarmkit.v1.Annotations.LabelsEntry
+	21, // 19: interlock.swarmkit.v1.Node.meta:type_name -> interlock.swarmkit.v1.Meta
+	41, // 20: interlock.swarmkit.v1.Node.spec:type_name -> interlock.swarmkit.v1.Node.Spec
+	42, // 21: interlock.swarmkit.v1.Node.description:type_name -> interlock.swarmkit.v1.Node.Description
+	43, // 22: interlock.swarmkit.v1.Node.status:type_name -> interlock.swarmkit.v1.Node.Status
+	44, // 23: interlock.swarmkit.v1.Node.manager_status:type_name -> interlock.swarmkit.v1.Node.ManagerStatus
+	21, // 24: interlock.swarmkit.v1.Service.meta:type_name -> interlock.swarmkit.v1.Meta
+	26, // 25: interlock.swarmkit.v1.Service.spec:type_name -> interlock.swarmkit.v1.ServiceSpec
+	25, // 26: interlock.swarmkit.v1.Service.endpoint:type_name -> interlock.swarmkit.v1.Endpoint
+	45, // 27: interlock.swarmkit.v1.Service.update_status:type_name -> interlock.swarmkit.v1.Service.UpdateStatus
+	26, // 28: interlock.swarmkit.v1.Service.previous_spec:type_name -> interlock.swarmkit.v1.ServiceSpec
+	31, // 29: interlock.swarmkit.v1.Endpoint.ports:type_name -> interlock.swarmkit.v1.Port
+	46, // 30: interlock.swarmkit.v1.Endpoint.virtual_ips:type_name -> interlock.swarmkit.v1.Endpoint.VirtualIP
+	22, // 31: interlock.swarmkit.v1.ServiceSpec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	29, // 32: interlock.swarmkit.v1.ServiceSpec.task:type_name -> interlock.swarmkit.v1.TaskSpec
+	47, // 33: interlock.swarmkit.v1.ServiceSpec.replicated:type_name -> interlock.swarmkit.v1.ServiceSpec.Replicated
+	27, // 34: interlock.swarmkit.v1.ServiceSpec.global:type_name -> interlock.swarmkit.v1.Empty
+	48, // 35: interlock.swarmkit.v1.ServiceSpec.replicated_job:type_name -> interlock.swarmkit.v1.ServiceSpec.ReplicatedJob
+	27, // 36: interlock.swarmkit.v1.ServiceSpec.global_job:type_name -> interlock.swarmkit.v1.Empty
+	28, // 37: interlock.swarmkit.v1.ServiceSpec.update:type_name -> interlock.swarmkit.v1.UpdateConfig
+	49, // 38: interlock.swarmkit.v1.ServiceSpec.endpoint:type_name -> interlock.swarmkit.v1.ServiceSpec.EndpointSpec
+	69, // 39: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
+	4,  // 40: interlock.swarmkit.v1.UpdateConfig.failure_action:type_name -> interlock.swarmkit.v1.UpdateConfig.FailureAction
+	69, // 41: interlock.swarmkit.v1.UpdateConfig.monitor:type_name -> google.protobuf.Duration
+	5,  // 42: interlock.swarmkit.v1.UpdateConfig.order:type_name -> interlock.swarmkit.v1.UpdateConfig.Order
+	30, // 43: interlock.swarmkit.v1.TaskSpec.container:type_name -> interlock.swarmkit.v1.ContainerSpec
+	27, // 44: interlock.swarmkit.v1.TaskSpec.attachment:type_name -> interlock.swarmkit.v1.Empty
+	27, // 45: interlock.swarmkit.v1.TaskSpec.generic:type_name -> interlock.swarmkit.v1.Empty
+	50, // 46: interlock.swarmkit.v1.TaskSpec.placement:type_name -> interlock.swarmkit.v1.TaskSpec.Placement
+	53, // 47: interlock.swarmkit.v1.TaskSpec.networks:type_name -> interlock.swarmkit.v1.TaskSpec.Network
+	54, // 48: interlock.swarmkit.v1.ContainerSpec.labels:type_name -> interlock.swarmkit.v1.ContainerSpec.LabelsEntry
+	55, // 49: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
+	69, // 50: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
+	56, // 51: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	56, // 52: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	7,  // 53: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
+	8,  // 54: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
+	21, // 55: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
+	58, // 56: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
+	59, // 57: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
+	9,  // 58: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
+	62, // 59: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
+	21, // 60: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
+	64, // 61: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
+	65, // 62: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
+	21, // 63: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
+	66, // 64: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
+	21, // 65: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
+	67, // 66: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
+	37, // 67: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
+	0,  // 68: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
+	19, // 69: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
+	22, // 70: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	1,  // 71: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
+	2,  // 72: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
+	3,  // 73: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
+	31, // 74: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
+	51, // 75: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
+	52, // 76: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
+	6,  // 77: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
+	57, // 78: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
+	27, // 79: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
+	9,  // 80: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
+	60, // 81: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
+	61, // 82: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
+	31, // 83: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
+	63, // 84: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
+	22, // 85: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 86: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 87: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	88, // [88:88] is the sub-list for method output_type
+	88, // [88:88] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_swarm_proto_init() }
@@ -4221,7 +4305,7 @@ func file_swarm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_swarm_proto_rawDesc), len(file_swarm_proto_rawDesc)),
-			NumEnums:      9,
+			NumEnums:      10,
 			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   0,
