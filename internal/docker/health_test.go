@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,9 +38,9 @@ func polling(t *testing.T, read func(context.Context) (*snapshot.Snapshot, error
 }
 
 func TestAnAPIThatHangsIsNoticedWithinTenSeconds(t *testing.T) {
-	hangs := false
+	var hangs atomic.Bool
 	polling(t, func(ctx context.Context) (*snapshot.Snapshot, error) {
-		if hangs {
+		if hangs.Load() {
 			<-ctx.Done() // as an API that takes a request and never answers
 			return nil, ctx.Err()
 		}
@@ -49,7 +50,7 @@ func TestAnAPIThatHangsIsNoticedWithinTenSeconds(t *testing.T) {
 		if err := h.now(); err != nil {
 			t.Errorf("while all is well: %v", err)
 		}
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(10 * time.Second)
 		if err := h.now(); err == nil || !strings.Contains(err.Error(), "does not answer") {
 			t.Errorf("after ten seconds: %v", err)
@@ -58,15 +59,15 @@ func TestAnAPIThatHangsIsNoticedWithinTenSeconds(t *testing.T) {
 }
 
 func TestAReadingThatFailsOnceIsNoIllness(t *testing.T) {
-	fail := false
+	var fail atomic.Bool
 	polling(t, func(context.Context) (*snapshot.Snapshot, error) {
-		if fail {
+		if fail.Load() {
 			return nil, errors.New("500")
 		}
 		return oneService(snapshot.UpdateNone, taskAt("now", 1, 1, snapshot.TaskRunning, snapshot.TaskRunning)), nil
 	}, func(h *health) {
 		time.Sleep(time.Minute)
-		fail = true
+		fail.Store(true)
 		time.Sleep(4 * time.Second)
 		if err := h.now(); err != nil {
 			t.Errorf("after one failure: %v", err)
@@ -75,7 +76,7 @@ func TestAReadingThatFailsOnceIsNoIllness(t *testing.T) {
 		if err := h.now(); err == nil || !strings.Contains(err.Error(), "500") {
 			t.Errorf("after ten seconds of failures: %v", err)
 		}
-		fail = false
+		fail.Store(false)
 		time.Sleep(10 * time.Second)
 		if err := h.now(); err != nil {
 			t.Errorf("once it is read again: %v", err)
