@@ -248,7 +248,7 @@ func createServicesOfAllKinds(t *testing.T) {
 		"--network", "front", "--network", "back", "--secret", "source=key,target=tls.key,uid=5,mode=0400", "--config", "source=ours,target=/ours",
 		"--mount", "type=volume,source=data,target=/data", "--mount", "type=tmpfs,target=/tmp", "--mount", "type=bind,source=/etc,target=/host,readonly",
 		"--constraint", "node.role==worker", "--placement-pref", "spread=node.labels.zone", "--stop-grace-period", "3s", "--stop-signal", "SIGINT",
-		"--update-delay", "1s", "--update-failure-action", "rollback", "--update-monitor", "1s", "--update-order", "start-first", "--read-only", "--cap-drop", "NET_RAW", demo)
+		"--update-delay", "1s", "--update-failure-action", "continue", "--update-monitor", "1s", "--update-order", "start-first", "--read-only", "--cap-drop", "NET_RAW", demo)
 	create("everywhere", "--mode", "global", "--network", "front", demo)
 	create("mesh", "--publish", "published=18080,target=8080", "--network", "front", demo)
 	create("rounds", "--endpoint-mode", "dnsrr", "--network", "back", demo)
