@@ -109,7 +109,9 @@ func (s *simulated) CreateConfig(context.Context, string, map[string]string, []b
 
 func (s *simulated) ReadConfig(context.Context, string) ([]byte, error) { return nil, nil }
 
-func (s *simulated) RemoveConfig(context.Context, string) error { return nil }
+func (s *simulated) RemoveConfig(context.Context, string) error  { return nil }
+func (s *simulated) RemoveSecret(context.Context, string) error  { return nil }
+func (s *simulated) RemoveService(context.Context, string) error { return nil }
 
 func (s *simulated) Issue(pki.Name, time.Time, time.Duration) ([]byte, error) {
 	return []byte("x"), nil
@@ -120,6 +122,7 @@ func (s *simulated) Fingerprint() string { return "0123456789abcdef" }
 func (s *simulated) Seal(words ...string) string { return fmt.Sprint(words) }
 
 func (s *simulated) Deliver(string, []delivery.Proxy, *delivery.Bundle) {}
+func (s *simulated) Try(string, string, *delivery.Bundle)               {}
 func (s *simulated) Statuses() ([]delivery.Status, <-chan struct{})     { return nil, nil }
 
 // BenchmarkLargeSwarm measures what the core needs for a table of a large Swarm,

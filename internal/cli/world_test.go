@@ -120,6 +120,8 @@ func (s *fakeSwarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
 	return &snap, nil
 }
 
+func (s *fakeSwarm) Health() error { return nil }
+
 func (s *fakeSwarm) CreateService(_ context.Context, spec snapshot.ServiceSpec) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -66,6 +66,8 @@ func (s *still) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error
 
 func (s *still) Snapshot(context.Context) (*snapshot.Snapshot, error) { return s.current.Load(), nil }
 
+func (s *still) Health() error { return nil }
+
 func (s *still) CreateService(context.Context, snapshot.ServiceSpec) (string, error) {
 	return "", plan.ErrOutdated
 }

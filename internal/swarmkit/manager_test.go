@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"math/big"
 	"net"
@@ -64,15 +66,20 @@ func (m *manager) serve(t *testing.T, authority *authority) {
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		m.socket = filepath.Join(dir, "control.sock")
 	}
-	listener, err := net.Listen("unix", m.socket)
+	// A server that is there already keeps its connections, and new ones come here.
+	if err := os.Remove(m.socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	unix, err := net.ListenUnix("unix", &net.UnixAddr{Name: m.socket})
 	if err != nil {
 		t.Fatal(err)
 	}
+	unix.SetUnlinkOnClose(false) // it may be the next one's by then
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*authority.issue(t)}, NextProtos: []string{"h2"}}
 	if m.old {
 		secure.NextProtos = nil
 	}
-	listener = tls.NewListener(listener, secure)
+	listener := tls.NewListener(unix, secure)
 	m.server = grpc.NewServer(grpc.UnknownServiceHandler(m.handle))
 	served := make(chan struct{})
 	server := m.server

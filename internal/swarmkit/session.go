@@ -98,6 +98,9 @@ func (r *reader) follow(ctx context.Context, in *inbox, readings <-chan *lists) 
 			r.give()
 			rested = time.Now().Add(publishRest * time.Since(began))
 		case l := <-readings:
+			if len(suspects) > 0 {
+				continue // those before have their time
+			}
 			if suspects = r.state.suspects(l); len(suspects) > 0 {
 				recheck.Reset(r.source.pace.lag)
 			}
@@ -105,6 +108,7 @@ func (r *reader) follow(ctx context.Context, in *inbox, readings <-chan *lists) 
 			if missed := r.state.missed(suspects); missed != nil {
 				return silent{fmt.Errorf("the stream of changes is silently dead: %w", missed)}
 			}
+			suspects = nil
 		}
 	}
 }

@@ -61,16 +61,11 @@ func TestAStreamThatBreaksIsTakenUpWhereItEnded(t *testing.T) {
 	m.task("a", "app", 1, running, running)
 	f.waitFor("a:running>running")
 	time.Sleep(shortSession) // a shorter one is not taken up at once
-	m.server.Stop()
+	before := m.server
+	m.serve(t, swarm)
+	before.Stop()
 	m.task("b", "app", 2, running, running)
 	m.removeTask("a")
-	m.serve(t, swarm)
-	select {
-	case err := <-f.ended:
-		// The new socket came too late: whoever runs the source runs it again.
-		t.Skipf("the machine is too slow: %v", err)
-	default:
-	}
 	f.waitFor("b:running>running")
 	m.set(func() {
 		if len(m.resumed) != 2 || m.resumed[1] == 0 {

@@ -82,9 +82,17 @@ func (s *Site) removeAll(ctx context.Context, kind string) error {
 	})
 }
 
-// clearNode waits for Swarm to remove the containers, which it does by itself.
+// clearNode waits for Swarm to stop the containers. It removes them by itself,
+// but may leave those that never ran.
 func clearNode(ctx context.Context, n *lab.Node) error {
 	return lab.Eventually(ctx, clearLimit, func(ctx context.Context) error {
+		over, err := n.Docker(ctx, "ps", "-aq", "--filter", "status=created", "--filter", "status=exited", "--filter", "status=dead")
+		if err != nil {
+			return err
+		}
+		for id := range strings.FieldsSeq(over) {
+			_, _ = n.Docker(ctx, "rm", id) // Swarm may have been faster
+		}
 		out, err := n.Docker(ctx, "ps", "-aq")
 		if err != nil {
 			return err
