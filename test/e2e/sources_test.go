@@ -255,7 +255,8 @@ func createServicesOfAllKinds(t *testing.T) {
 	create("crashing", "--restart-delay", "1h", "--entrypoint", "/nothing", demo)
 	create("missing", "--restart-delay", "1h", cluster.Image("nothing-of-this-name"))
 	create("waiting", "--constraint", "node.labels.there==never", demo)
-	create("job", "--mode", "replicated-job", "--replicas", "3", "--max-concurrent", "2", "--entrypoint", "/nothing", "--restart-condition", "none", demo)
+	// A job that fails is tried again at once and for ever: nothing would settle.
+	create("job", "--mode", "replicated-job", "--replicas", "3", "--max-concurrent", "2", image("interlock"), "--version")
 	docker(t, "run", "--detach", "--name", "alone", "--network", "front", demo)
 	t.Cleanup(func() { docker(t, "rm", "--force", "alone") })
 }
