@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"path"
 	"slices"
 
@@ -18,16 +19,35 @@ type certificate struct {
 	id string
 }
 
-// keyring has the certificates of a table's hosts, and the files that they are in.
-type keyring struct {
+// Keyring has the certificates of a table's hosts, and the files that they are in.
+type Keyring struct {
 	credentials render.Credentials
 	dir         string // of the files
 	mounted     bool   // the proxies have them
 	files       map[string]render.File
 }
 
+// Keyring has what of the credentials a table's hosts name. Those that the
+// proxies have mounted need no files.
+func (r *Renderer) Keyring(p render.Parameters, c render.Credentials) *Keyring {
+	return &Keyring{credentials: c, dir: withDefault(r.KeyDir, render.SensitiveDir), mounted: p.MountedCredentials, files: make(map[string]render.File)}
+}
+
+// Paths are where nginx finds the chain and the key of a host. Without content
+// for the host there is none: then it is not served over TLS.
+func (k *Keyring) Paths(v *route.VirtualHost) (chain, key string, usable bool) {
+	c := k.certificate(v)
+	if c == nil {
+		return "", "", false
+	}
+	return c.chain, c.key, true
+}
+
+// Files are those at the paths that have been asked for, unless proxies have them.
+func (k *Keyring) Files() []render.File { return slices.Collect(maps.Values(k.files)) }
+
 // certificate returns nil where there is no content for the host.
-func (k *keyring) certificate(v *route.VirtualHost) *certificate {
+func (k *Keyring) certificate(v *route.VirtualHost) *certificate {
 	pair, usable := k.credentials[v.Name]
 	if v.Credential == nil || !usable {
 		return nil
@@ -46,7 +66,7 @@ func (k *keyring) certificate(v *route.VirtualHost) *certificate {
 // file puts chain and key into one, which nginx takes for both. Its name is the
 // hash of its content: a file that running workers were started from never
 // changes, and a renewal changes nginx.conf and so its token.
-func (k *keyring) file(pair render.Pair) string {
+func (k *Keyring) file(pair render.Pair) string {
 	data := pair.Chain
 	if !bytes.Equal(pair.Chain, pair.Key) {
 		data = slices.Concat(pair.Chain, []byte("\n"), pair.Key)

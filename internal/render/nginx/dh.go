@@ -14,6 +14,15 @@ import (
 //go:embed dh/*.pem
 var dhGroups embed.FS
 
+// DHFile is the parameters that the operator wants, if not of their own.
+func (o *Options) DHFile(configPath string) (group render.File, wanted bool, err error) {
+	if o.SSLDefaultDHParam == 0 || o.SSLDefaultDHParamPath != "" {
+		return render.File{}, false, nil
+	}
+	group, err = dhFile(o.SSLDefaultDHParam, configPath)
+	return group, true, err
+}
+
 // dhFile is the smallest group of at least so many bits, beside the main file;
 // groups begin at 2048 bits, and there is none above 8192.
 func dhFile(bits int, configPath string) (render.File, error) {

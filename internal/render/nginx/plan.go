@@ -76,10 +76,10 @@ type location struct {
 type planner struct {
 	upstreams map[string]*route.Upstream
 	pools     map[string]*pool
-	keys      *keyring
+	keys      *Keyring
 }
 
-func newPlan(t *route.Table, keys *keyring) (*plan, error) {
+func newPlan(t *route.Table, keys *Keyring) (*plan, error) {
 	p := planner{upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), pools: make(map[string]*pool), keys: keys}
 	for i := range t.Upstreams {
 		p.upstreams[t.Upstreams[i].Name] = &t.Upstreams[i]

@@ -12,9 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
-	"slices"
 
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -58,7 +56,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	keys := &keyring{credentials: c, dir: withDefault(r.KeyDir, render.SensitiveDir), mounted: p.MountedCredentials, files: make(map[string]render.File)}
+	keys := r.Keyring(p, c)
 	plan, err := newPlan(t, keys)
 	if err != nil {
 		return render.Bundle{}, err
@@ -86,17 +84,17 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 }
 
 // secureFiles are the files that TLS needs.
-func (f *file) secureFiles(keys *keyring, p render.Parameters) ([]render.File, error) {
+func (f *file) secureFiles(keys *Keyring, p render.Parameters) ([]render.File, error) {
 	if p.SSLPort == 0 {
 		return nil, errors.New("no TargetSSLPort for the proxy to listen on")
 	}
-	files := slices.Collect(maps.Values(keys.files))
-	if f.options.SSLDefaultDHParam == 0 || f.options.SSLDefaultDHParamPath != "" {
-		return files, nil
+	files := keys.Files()
+	group, wanted, err := f.options.DHFile(p.ConfigPath)
+	if !wanted || err != nil {
+		return files, err
 	}
-	group, err := dhFile(f.options.SSLDefaultDHParam, p.ConfigPath)
 	f.dhPath = group.Path
-	return append(files, group), err
+	return append(files, group), nil
 }
 
 // file is the configuration file while it is written.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -15,10 +16,10 @@ import (
 // given another kind of value: templates in use name them.
 type Data struct {
 	ExtensionConfig nginx.ExtensionConfig
-	// Hosts has at least one backend for every host name. The backend for the
-	// hosts that no service claims stands under "_".
+	// Hosts has at least one backend for every host name, those of SSLBackends
+	// too. The backend for the hosts that no service claims stands under "_".
 	Hosts map[string][]Backend
-	// SSLBackends are those hosts that take TLS; others have a zero value.
+	// SSLBackends are the hosts that take TLS; others have a zero value.
 	SSLBackends       map[string]SSLBackend
 	Port, SSLPort     int
 	Version           string // "interlock/VERSION (COMMIT) OS/ARCH"
@@ -45,8 +46,10 @@ type Backend struct {
 	DefaultBackend      bool       // answers for the hosts that no service claims
 	SSLBackend          bool       // the tasks speak TLS
 
-	// SSLCert and SSLKey are what the labels name, SSLCertTarget and
-	// SSLKeyTarget the files, relative to /run/secrets.
+	// SSLCert and SSLKey are the names of the secrets, the same where one holds
+	// both; SSLCertTarget and SSLKeyTarget the files, relative to /run/secrets.
+	// Empty: TLS for the host does not end here. The same for all backends of a
+	// host.
 	SSLCert, SSLKey, SSLCertTarget, SSLKeyTarget string
 }
 
@@ -61,18 +64,6 @@ type Redirect struct {
 	Source, Target string // scheme://host
 }
 
-// SSLBackend is a host that takes TLS.
-type SSLBackend struct {
-	Host string
-	// Port is where TLS for the host may be ended, on the loopback interface.
-	Port int
-	// ProxyProtocolPort is where TLS that goes through to the tasks may lose
-	// the proxy protocol's header, on the loopback interface; 0: it need not.
-	ProxyProtocolPort int
-	Passthrough       bool
-	DefaultBackend    bool
-}
-
 const (
 	// anyHost stands for the hosts that no service claims; no host has this name.
 	anyHost = "_"
@@ -84,45 +75,64 @@ const (
 // collector turns a table into Data.
 type collector struct {
 	upstreams map[string]*route.Upstream
+	keys      *nginx.Keyring
+	published uint16 // where plain requests are sent to for TLS; 0: not known
 	data      *Data
 }
 
-func dataOf(t *route.Table, o *nginx.Options) (*Data, error) {
+func dataOf(t *route.Table, o *nginx.Options, p render.Parameters, keys *nginx.Keyring) (*Data, error) {
 	c := collector{
-		upstreams: make(map[string]*route.Upstream, len(t.Upstreams)),
+		upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), keys: keys, published: p.PublishedSSLPort,
 		data: &Data{
 			Hosts: make(map[string][]Backend, len(t.Hosts)), SSLBackends: make(map[string]SSLBackend),
+			Port: int(p.Port), SSLPort: int(p.SSLPort),
 		},
 	}
 	for i := range t.Upstreams {
 		c.upstreams[t.Upstreams[i].Name] = &t.Upstreams[i]
 	}
-	longest := 0
 	for i := range t.Hosts {
 		if err := c.host(&t.Hosts[i]); err != nil {
 			return nil, fmt.Errorf("host %.80q: %w", t.Hosts[i].Name, err)
 		}
-		longest = max(longest, len(t.Hosts[i].Name))
 	}
-	if len(t.Default) > 0 {
-		backends, err := c.backends(t.Default)
-		if err != nil {
-			return nil, fmt.Errorf("default: %w", err)
-		}
-		for i := range backends {
-			backends[i].DefaultBackend = true
-		}
-		if c.data.HasDefaultBackend = len(backends) > 0; c.data.HasDefaultBackend {
-			c.data.Hosts[anyHost] = backends
+	for i := range t.Passthrough {
+		if err := c.passthrough(&t.Passthrough[i]); err != nil {
+			return nil, fmt.Errorf("passthrough of %.80q: %w", t.Passthrough[i].Name, err)
 		}
 	}
-	for _, backends := range c.data.Hosts {
+	if err := c.fallback(t.Default); err != nil {
+		return nil, fmt.Errorf("default: %w", err)
+	}
+	if err := giveOutPorts(c.data.SSLBackends, p.Port, p.SSLPort); err != nil {
+		return nil, err
+	}
+	c.data.ExtensionConfig = o.Documented(c.count())
+	return c.data, nil
+}
+
+// count counts the items, and returns the length of the longest host name.
+func (c *collector) count() (longest int) {
+	for host, backends := range c.data.Hosts {
+		longest = max(longest, len(host))
 		for i := range backends {
 			c.data.items += 2 + len(backends[i].Targets)
 		}
 	}
-	c.data.ExtensionConfig = o.Documented(longest)
-	return c.data, nil
+	c.data.items += len(c.data.SSLBackends)
+	return longest
+}
+
+func (c *collector) fallback(routes []route.Route) error {
+	backends, err := c.backends(routes, false)
+	if err != nil || len(backends) == 0 {
+		return err
+	}
+	for i := range backends {
+		backends[i].DefaultBackend = true
+	}
+	c.data.HasDefaultBackend, c.data.Hosts[anyHost] = true, backends
+	return nil
 }
 
 func (c *collector) host(v *route.VirtualHost) error {
@@ -132,20 +142,21 @@ func (c *collector) host(v *route.VirtualHost) error {
 	if _, twice := c.data.Hosts[v.Name]; twice || v.Name == anyHost {
 		return fmt.Errorf("the table has the name twice, or it is none")
 	}
-	redirects := make([]Redirect, len(v.Redirects))
-	plainRequests := slices.ContainsFunc(v.Routes, func(r route.Route) bool { return !r.TLSOnly })
-	for i, r := range v.Redirects {
-		if err := bare(r.Scheme, r.Target); err != nil {
-			return err
-		}
-		redirects[i] = Redirect{Source: r.Scheme + "://" + v.Name, Target: r.Target}
-		plainRequests = plainRequests || r.Scheme == "http"
+	own, secure, err := c.certificate(v)
+	if err != nil {
+		return err
 	}
-	if !plainRequests {
-		// Only TLS requests are redirected: the host is not there for others.
+	redirects, err := c.redirects(v, secure)
+	if err != nil {
+		return err
+	}
+	plainRequests := slices.ContainsFunc(redirects, func(r Redirect) bool { return isRedirectMatch(r.Source, v.Name) }) ||
+		slices.ContainsFunc(v.Routes, func(r route.Route) bool { return !r.TLSOnly })
+	if !plainRequests && !secure {
+		// The host is there for TLS requests only, and they cannot be served.
 		return nil
 	}
-	backends, err := c.backends(v.Routes)
+	backends, err := c.backends(v.Routes, secure)
 	if err != nil {
 		return err
 	}
@@ -153,18 +164,42 @@ func (c *collector) host(v *route.VirtualHost) error {
 		backends = []Backend{{Targets: []string{nobody}, Unavailable: true}}
 	}
 	for i := range backends {
-		backends[i].Redirects = redirects
+		b := &backends[i]
+		b.Redirects = redirects
+		b.SSLCert, b.SSLKey, b.SSLCertTarget, b.SSLKeyTarget = own.SSLCert, own.SSLKey, own.SSLCertTarget, own.SSLKeyTarget
 	}
 	c.data.Hosts[v.Name] = backends
+	if secure {
+		c.data.SSLBackends[v.Name] = SSLBackend{Host: v.Name}
+	}
 	return nil
 }
 
-func (c *collector) backends(routes []route.Route) ([]Backend, error) {
+// redirects are the table's, and where the host takes TLS one for those who want
+// nothing else: redirects hold for a whole host, so all of its plain requests go
+// to TLS, rather than some that must not be served.
+func (c *collector) redirects(v *route.VirtualHost, secure bool) ([]Redirect, error) {
+	list := make([]Redirect, 0, len(v.Redirects)+1)
+	for _, r := range v.Redirects {
+		if err := bare(r.Scheme, r.Target); err != nil {
+			return nil, err
+		}
+		list = append(list, Redirect{Source: r.Scheme + "://" + v.Name, Target: r.Target})
+	}
+	strict := slices.ContainsFunc(v.Routes, func(r route.Route) bool { return r.TLSOnly })
+	if secure && strict && !isRedirectHost(v.Name, list) {
+		list = append(list, c.toTLS(v.Name))
+	}
+	return list, nil
+}
+
+// backends leaves out those that are for TLS only unless there is TLS.
+func (c *collector) backends(routes []route.Route, secure bool) ([]Backend, error) {
 	var list []Backend
 	for i := range routes {
 		r := &routes[i]
-		if r.TLSOnly {
-			continue // never over plain HTTP
+		if r.TLSOnly && !secure {
+			continue
 		}
 		if err := bare(append([]string{r.PathPrefix, "c" + r.Forward.Affinity.Cookie}, r.Websockets...)...); err != nil {
 			return nil, err

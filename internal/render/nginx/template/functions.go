@@ -28,17 +28,8 @@ func functions(statusServer string, out *output) texttemplate.FuncMap {
 }
 
 // backendName is the name of a host's upstream: "up-" and the host, of a
-// wildcard "up-." and its domain, of the hosts that no service claims
-// "up-default".
-func backendName(host string) string {
-	if host == anyHost {
-		return "up-default"
-	}
-	if domain, wildcard := strings.CutPrefix(host, "*"); wildcard {
-		return "up-" + domain
-	}
-	return "up-" + host
-}
+// wildcard "up-." and its domain.
+func backendName(host string) string { return "up-" + strings.TrimPrefix(host, "*") }
 
 // isRedirectHost says whether plain requests for a host are redirected.
 func isRedirectHost(host string, redirects []Redirect) bool {

@@ -35,10 +35,10 @@ func New(builtin nginx.Renderer, name, text string) *Renderer {
 	return r
 }
 
-// Render makes the bundle for a table: one file at p.ConfigPath. Its error says
-// where the template has failed. Credentials are not given to templates: what is
-// for TLS only is left out.
-func (r *Renderer) Render(t *route.Table, p render.Parameters, _ render.Credentials) (render.Bundle, error) {
+// Render makes the bundle for a table: one file at p.ConfigPath, and those with
+// keys that the template is told of. Its error says where the template has
+// failed. What is for TLS only is left out where there is no pair of the host's.
+func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
 	if r.fault != nil {
 		return render.Bundle{}, fmt.Errorf("the custom template cannot be read: %w", r.fault)
 	}
@@ -49,11 +49,19 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, _ render.Credenti
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	data, err := dataOf(t, &options)
+	keys := r.builtin.Keyring(p, c)
+	data, err := dataOf(t, &options, p, keys)
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	data.Port, data.SSLPort, data.Version = int(p.Port), int(p.SSLPort), r.builtin.ServerInfo
+	data.Version = r.builtin.ServerInfo
+	b := render.Bundle{Files: keys.Files()}
+	if group, wanted, err := options.DHFile(p.ConfigPath); err != nil {
+		return render.Bundle{}, err
+	} else if wanted {
+		data.ExtensionConfig.SSLDefaultDHParamPath = group.Path
+		b.Files = append(b.Files, group)
+	}
 	foreign := nginx.Foreign{StatusSocket: r.builtin.StatusSocket, TempDir: r.builtin.TempDir, Agentless: p.Agentless}
 	if foreign.Text, err = r.execute(data, foreign.StatusServer()); err != nil {
 		return render.Bundle{}, fmt.Errorf("the custom template failed: %w", err)
@@ -62,10 +70,9 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, _ render.Credenti
 	if err != nil {
 		return render.Bundle{}, fmt.Errorf("what the custom template renders is no configuration of nginx: %w", err)
 	}
-	return render.Bundle{
-		Files: []render.File{{Path: p.ConfigPath, Mode: 0o644, Data: text}},
-		Token: token,
-	}, nil
+	b.Files, b.Token = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Data: text}), token
+	b.Sort()
+	return b, nil
 }
 
 func (r *Renderer) execute(data *Data, statusServer string) (string, error) {

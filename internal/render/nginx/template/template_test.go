@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,15 +28,27 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var builtin = nginx.Renderer{ServerInfo: "interlock/0.1.0 (abcdef0) linux/amd64"}
 
 func parameters(config map[string]any) render.Parameters {
-	return render.Parameters{Port: 18080, SSLPort: 18443, ConfigPath: "/etc/nginx/nginx.conf", Config: config}
+	return render.Parameters{Port: 18080, SSLPort: 18443, PublishedSSLPort: 8443, ConfigPath: "/etc/nginx/nginx.conf", Config: config}
 }
 
 func rendered(text string, t *route.Table, config map[string]any) (string, error) {
-	b, err := template.New(builtin, "my.conf", text).Render(t, parameters(config), nil)
+	b, err := template.New(builtin, "my.conf", text).Render(t, parameters(config), standIns(t))
 	if err != nil {
 		return "", err
 	}
 	return string(b.Files[0].Data), nil
+}
+
+// standIns are texts in place of what an extension would have found, for all
+// hosts of a table but those that none is there for.
+func standIns(t *route.Table) render.Credentials {
+	c := make(render.Credentials)
+	for _, h := range t.Hosts {
+		if h.Credential != nil && h.Credential.Chain.Name != "absent" {
+			c[h.Name] = render.Pair{Chain: []byte("chain of " + h.Name), Key: []byte("key of " + h.Name)}
+		}
+	}
+	return c
 }
 
 // Each golden has a table, the operator's keys, a template and what comes out.
@@ -104,9 +118,27 @@ func compareGolden(t *testing.T, path string, archive *txtar.Archive, got []byte
 func acceptedByNginx(t *testing.T, conf []byte) {
 	t.Helper()
 	dir := t.TempDir()
+	proof(t, conf, dir)
 	fixture.NginxAccepts(t, conf, dir, map[string]string{
-		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
+		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid", render.MountedDir: dir + render.MountedDir,
 	})
+}
+
+// proof puts a real certificate and its key where a file looks for one, as far as
+// the folders of a proxy's container lead there.
+func proof(t *testing.T, conf []byte, dir string) {
+	t.Helper()
+	chain, key := fixture.NewAuthority(t).Issue(t, []string{"shop.local"})
+	for _, folder := range []string{render.MountedDir, render.SensitiveDir} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, found := range regexp.MustCompile(`ssl_certificate(?:_key)? (\S+);`).FindAllSubmatch(conf, -1) {
+		if err := os.WriteFile(filepath.Join(dir, string(found[1])), slices.Concat(chain, key), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // example is the template that the documentation shows.
