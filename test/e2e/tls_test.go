@@ -29,7 +29,8 @@ import (
 // proof is a certificate and its key, for one host.
 type proof struct {
 	certificate *x509.Certificate
-	chain, key  string // PEM
+	root        *x509.Certificate // who trusts it trusts the certificate
+	chain, key  string            // PEM
 }
 
 // prove makes a certificate that vouches for itself.
@@ -56,6 +57,7 @@ func prove(t *testing.T, host string) proof {
 	if p.certificate, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
+	p.root = p.certificate
 	encoded, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +66,34 @@ func prove(t *testing.T, host string) proof {
 	return p
 }
 
-// store makes two secrets of it: NAME.cert and NAME.key.
-func (p proof) store(t *testing.T, name string) {
+// proofIn is what the page's commands have made in a folder.
+func proofIn(t *testing.T, folder, chain, key string) proof {
 	t.Helper()
-	createSecret(t, name+".cert", p.chain)
-	createSecret(t, name+".key", p.key)
+	p := proof{chain: contentOf(t, folder, chain), key: contentOf(t, folder, key)}
+	p.certificate, p.root = certificateIn(t, p.chain), certificateIn(t, contentOf(t, folder, "ca.pem"))
+	return p
+}
+
+func contentOf(t *testing.T, folder, name string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func certificateIn(t *testing.T, text string) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatalf("no PEM: %s", text)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
 }
 
 func createSecret(t *testing.T, name, content string) {
@@ -78,12 +103,10 @@ func createSecret(t *testing.T, name, content string) {
 	}
 }
 
-// tlsClient trusts the given proofs and finds every host at one node.
-func tlsClient(node string, trusted ...proof) *http.Client {
+// tlsClient trusts whom a proof is trusted for, and finds every host at one node.
+func tlsClient(node string, trusted proof) *http.Client {
 	roots := x509.NewCertPool()
-	for _, p := range trusted {
-		roots.AddCert(p.certificate)
-	}
+	roots.AddCert(trusted.root)
 	address := net.JoinHostPort(cluster.Node(node).Address(), "443")
 	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: roots},
@@ -152,37 +175,39 @@ func proxyTasks(t *testing.T) string {
 	return docker(t, "service", "ps", "-q", "--no-trunc", "interlock-proxy")
 }
 
-func TestTLSEndsAtTheProxyWithTheNewestCertificateAndNoKeyOnADisk(t *testing.T) {
+const shopHost, vaultHost = "shop.example.com", "vault.example.com"
+
+func TestTLSIsServedAsWrittenWithTheNewestCertificateAndNoKeyOnADisk(t *testing.T) {
+	w := follow(t, "tls.md")
 	install(t, twoProxies())
 	waitForProxies(t, loadBalancers...)
-	demo := prove(t, "demo.local")
-	demo.store(t, "demo.1")
-	createProvenApp(t, "demo", "demo.1.cert", "demo.1.key")
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
+	w.section(t, "Ended at the proxy")
+	first := proofIn(t, w.folder, "chain.pem", "key.pem")
+	waitForProof(t, shopHost, "shop", first, loadBalancers...)
 	for _, node := range loadBalancers {
-		response, _, err := pingTLS(t.Context(), node, "demo.local", demo)
+		response, _, err := pingTLS(t.Context(), node, shopHost, first)
 		if err != nil || response.ProtoMajor != 2 || response.TLS.Version != tls.VersionTLS13 {
 			t.Errorf("%s answers %+v, want HTTP/2 over TLS 1.3: %v", node, response, err)
 		}
 	}
 
-	renewed := renewUnderTraffic(t, demo)
+	renewed := renewUnderTraffic(t, w, first)
+	passThrough(t, w, renewed)
 	aBadPairHurtsNobodyElse(t, renewed)
-	noKeyIsTold(t, demo, renewed)
-	noKeyIsOnADisk(t, demo, renewed)
+	noKeyIsTold(t, first, renewed)
+	noKeyIsOnADisk(t, first, renewed)
 	proxiesStartWithTheirKeysAlone(t, renewed)
 }
 
-// renewUnderTraffic gives demo another certificate while clients of all kinds
+// renewUnderTraffic gives the shop another certificate while clients of all kinds
 // are at work.
-func renewUnderTraffic(t *testing.T, before proof) (renewed proof) {
+func renewUnderTraffic(t *testing.T, w *walk, before proof) (renewed proof) {
 	t.Helper()
 	tasks := proxyTasks(t)
-	renewed = prove(t, "demo.local")
-	renewed.store(t, "demo.2")
-	stop := startTLSTraffic(t, "demo.local", before, renewed)
-	docker(t, "service", "update", "--detach", "--label-add", "com.docker.lb.ssl_cert=demo.2.cert", "--label-add", "com.docker.lb.ssl_key=demo.2.key", "demo")
-	waitForProof(t, "demo.local", "demo", renewed, loadBalancers...)
+	stop := startTLSTraffic(t, shopHost, before)
+	w.section(t, "Renewal, step by step")
+	renewed = proofIn(t, w.folder, "chain.pem", "key.pem")
+	waitForProof(t, shopHost, "shop", renewed, loadBalancers...)
 	// The extension's old task ends only now, and must change nothing.
 	eventually(t, "the extension has been updated", func(context.Context) error {
 		if state := docker(t, "service", "inspect", "-f", "{{.UpdateStatus.State}}", "interlock-ext"); state != "completed" {
@@ -190,7 +215,7 @@ func renewUnderTraffic(t *testing.T, before proof) (renewed proof) {
 		}
 		return nil
 	})
-	waitForProof(t, "demo.local", "demo", renewed, loadBalancers...)
+	waitForProof(t, shopHost, "shop", renewed, loadBalancers...)
 	stop()
 	if now := proxyTasks(t); now != tasks {
 		t.Errorf("the proxies' tasks are\n%s\nand were\n%s", now, tasks)
@@ -198,10 +223,29 @@ func renewUnderTraffic(t *testing.T, before proof) (renewed proof) {
 	return renewed
 }
 
-// startTLSTraffic starts clients that trust all of the proofs: on every node one
-// that opens a connection for each request, one that keeps its HTTP/2 connection
-// and one that keeps an HTTP/1.1 connection. None may lose a request until stop.
-func startTLSTraffic(t *testing.T, host string, trusted ...proof) (stop func()) {
+// passThrough has the vault show its own certificate beside the shop's.
+func passThrough(t *testing.T, w *walk, shop proof) {
+	t.Helper()
+	tasks := proxyTasks(t)
+	w.section(t, "Passed through")
+	vault := proofIn(t, w.folder, "vault.pem", "vault.key")
+	waitForProof(t, vaultHost, "vault", vault, loadBalancers...)
+	waitForProof(t, shopHost, "shop", shop, loadBalancers...)
+	if secrets := docker(t, "service", "inspect", "-f", "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}", "interlock-ext"); strings.Contains(secrets, "vault") {
+		t.Errorf("the extension has the secrets %s, of which it needs none of the app's", secrets)
+	}
+	docker(t, "service", "rm", "vault")
+	waitForProof(t, shopHost, "shop", shop, loadBalancers...)
+	if now := proxyTasks(t); now != tasks {
+		t.Errorf("the proxies' tasks are\n%s\nand were\n%s", now, tasks)
+	}
+}
+
+// startTLSTraffic starts clients that trust whom a proof is trusted for: on every
+// node one that opens a connection for each request, one that keeps its HTTP/2
+// connection and one that keeps an HTTP/1.1 connection. None may lose a request
+// until stop.
+func startTLSTraffic(t *testing.T, host string, trusted proof) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -215,7 +259,7 @@ func startTLSTraffic(t *testing.T, host string, trusted ...proof) (stop func()) 
 		tr := &traffic{cancel: cancel}
 		clients[kind] = tr
 		for _, node := range loadBalancers {
-			client := tlsClient(node, trusted...)
+			client := tlsClient(node, trusted)
 			change(client.Transport.(*http.Transport))
 			t.Cleanup(client.CloseIdleConnections)
 			tr.done.Go(func() { tr.run(ctx, client, "https://"+host+"/ping", host) })
@@ -231,7 +275,7 @@ func startTLSTraffic(t *testing.T, host string, trusted ...proof) (stop func()) 
 }
 
 // aBadPairHurtsNobodyElse gives an app a key that is not its certificate's.
-func aBadPairHurtsNobodyElse(t *testing.T, demo proof) {
+func aBadPairHurtsNobodyElse(t *testing.T, shop proof) {
 	t.Helper()
 	bad, other := prove(t, "bad.local"), prove(t, "bad.local")
 	createSecret(t, "bad.cert", bad.chain)
@@ -239,14 +283,14 @@ func aBadPairHurtsNobodyElse(t *testing.T, demo proof) {
 	createProvenApp(t, "bad", "bad.cert", "bad.key")
 	waitForLog(t, "problem", "bad-certificate", "service=bad", "bad.cert")
 	waitForAnswer(t, "bad.local", "bad", loadBalancers...) // over plain HTTP
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
+	waitForProof(t, shopHost, "shop", shop, loadBalancers...)
 	said, err := logs(t.Context(), "interlock")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(said) {
-		if strings.Contains(line, "service=demo") && strings.Contains(line, "certificate") {
-			t.Errorf("the core has something to say about demo: %s", line)
+		if strings.Contains(line, "service=shop") && strings.Contains(line, "certificate") {
+			t.Errorf("the core has something to say about the shop: %s", line)
 		}
 	}
 	docker(t, "service", "rm", "bad")
@@ -280,7 +324,7 @@ func noKeyIsOnADisk(t *testing.T, proofs ...proof) {
 			t.Fatal(err)
 		}
 		// What proxies do keep shows that this looks in the right place.
-		if found := filesWith(t, root, `server_name "demo.local"`); len(found) == 0 {
+		if found := filesWith(t, root, `server_name "`+shopHost+`"`); len(found) == 0 {
 			t.Errorf("%s: not even nginx.conf is found below %s", node, root)
 		}
 		for _, p := range proofs {
@@ -318,7 +362,7 @@ func filesWith(t *testing.T, root, text string) (found []string) {
 }
 
 // proxiesStartWithTheirKeysAlone ends core and extension, and then the proxies.
-func proxiesStartWithTheirKeysAlone(t *testing.T, demo proof) {
+func proxiesStartWithTheirKeysAlone(t *testing.T, shop proof) {
 	t.Helper()
 	docker(t, "service", "scale", "--detach", "interlock=0", "interlock-ext=0")
 	eventually(t, "neither core nor extension runs", func(ctx context.Context) error {
@@ -348,31 +392,5 @@ func proxiesStartWithTheirKeysAlone(t *testing.T, demo proof) {
 		return nil
 	})
 	waitForProxies(t, loadBalancers...)
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
-}
-
-func TestPassthroughReachesTheAppsOwnCertificateBesideEndedTLS(t *testing.T) {
-	install(t, twoProxies())
-	waitForProxies(t, loadBalancers...)
-	demo, through := prove(t, "demo.local"), prove(t, "through.local")
-	demo.store(t, "demo")
-	through.store(t, "through")
-	createProvenApp(t, "demo", "demo.cert", "demo.key")
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
-	tasks := proxyTasks(t)
-
-	docker(t, "service", "create", "--detach", "--name", "through", "--secret", "through.cert", "--secret", "through.key",
-		"--label", "com.docker.lb.hosts=through.local", "--label", "com.docker.lb.port=8080", "--label", "com.docker.lb.ssl_passthrough=true",
-		"--publish", "mode=host,target=8080", "--env", "METADATA=through", image("interlock-demo"),
-		"--tls-cert", "/run/secrets/through.cert", "--tls-key", "/run/secrets/through.key")
-	waitForProof(t, "through.local", "through", through, loadBalancers...)
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
-	if secrets := docker(t, "service", "inspect", "-f", "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}} {{end}}", "interlock-ext"); strings.Contains(secrets, "through") {
-		t.Errorf("the extension has the secrets %s, of which it needs none of the app's", secrets)
-	}
-	docker(t, "service", "rm", "through")
-	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
-	if now := proxyTasks(t); now != tasks {
-		t.Errorf("the proxies' tasks are\n%s\nand were\n%s", now, tasks)
-	}
+	waitForProof(t, shopHost, "shop", shop, loadBalancers...)
 }
