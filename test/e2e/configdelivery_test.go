@@ -58,6 +58,13 @@ func TestStockProxiesGetTheirRoutesAsDockerConfigs(t *testing.T) {
 	}
 	eventually(t, "three configs are kept", threeConfigs)
 
+	demo := prove(t, "demo.local")
+	createSecret(t, "demo.cert", demo.chain)
+	createSecret(t, "demo.key", demo.key)
+	docker(t, "service", "update", "--detach", "--label-add", "com.docker.lb.ssl_cert=demo.cert", "--label-add", "com.docker.lb.ssl_key=demo.key", "demo")
+	waitForProof(t, "demo.local", "demo", demo, loadBalancers...)
+	checkConfigsNameSecrets(t, demo)
+
 	i.reconfigure(strings.Replace(stockProxies(), `User = "nginx"`, `User = "nginx"
       HTTPOptions = ["no_such_directive on;"]`, 1))
 	waitForUpdate(t, "rollback_completed")
@@ -113,6 +120,22 @@ func checkNothingOfTheAgents(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// checkConfigsNameSecrets looks into all configs for the certificate's path, and
+// for the key itself.
+func checkConfigsNameSecrets(t *testing.T, p proof) {
+	t.Helper()
+	var all strings.Builder
+	for id := range strings.FieldsSeq(docker(t, "config", "ls", "-q")) {
+		all.WriteString(docker(t, "config", "inspect", "--format", `{{printf "%s" .Spec.Data}}`, id))
+	}
+	if !strings.Contains(all.String(), "/run/secrets/demo.cert") {
+		t.Error("no Docker config names the certificate")
+	}
+	if strings.Contains(all.String(), p.keyLine()) {
+		t.Error("a key is in a Docker config")
+	}
 }
 
 func waitForUpdate(t *testing.T, state string) {
