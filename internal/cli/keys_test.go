@@ -78,7 +78,7 @@ var extensionCases = []keyCase{
 	{"PublishedPort", `8000`, ofProxy(ports), "8000>80 ingress, 443>443 ingress"},
 	{"TargetPort", `8081`, func(w world) string { return ofProxy(ports)(w) + "; " + has("listen 8081;")(w) }, "443>443 ingress, 80>8081 ingress; true"},
 	{"PublishedSSLPort", `8443`, ofProxy(ports), "80>80 ingress, 8443>443 ingress"},
-	{"TargetSSLPort", `8444`, ofProxy(ports), "80>80 ingress, 443>8444 ingress"},
+	{"TargetSSLPort", `8444`, func(w world) string { return ofProxy(ports)(w) + "; " + has("listen 8444 ssl")(w) }, "80>80 ingress, 443>8444 ingress; true"},
 	{"Template", `"ours"`, ofExtension(func(s snapshot.ServiceSpec) any {
 		return targets(s.Configs)
 	}), "[config-ours at /etc/docker/extension-template.conf]"},
