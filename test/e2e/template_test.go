@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,14 +17,18 @@ func templateConfig(name string) string {
 }
 
 func TestACustomTemplateServesAndABrokenOneLeavesTrafficAlone(t *testing.T) {
-	i := install(t, templateConfig("ours"))
-	waitForLog(t, "no-config", "docker config create ours")
+	w := follow(t, "custom-template.md")
+	i := install(t, templateConfig("my-template"))
+	waitForLog(t, "no-config", "docker config create my-template")
 	documented, err := os.ReadFile("../../docs/custom-template.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.Replace(string(documented), "    server_tokens off;", "    server_tokens off;\n    add_header x-template ours always;", 1)
-	storeConfig(t, "ours", text)
+	if err := os.WriteFile(filepath.Join(w.folder, "custom-template.conf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.section(t, "Custom template")
 	waitForProxies(t, loadBalancers...)
 	createApp(t, "demo", "demo.local")
 	waitForAnswer(t, "demo.local", "demo", loadBalancers...)
@@ -39,9 +44,15 @@ func TestACustomTemplateServesAndABrokenOneLeavesTrafficAlone(t *testing.T) {
 	checkTemplate(t)
 	tr.stop(t)
 
-	i.reconfigure(templateConfig("ours"))
+	i.reconfigure(templateConfig("my-template"))
 	createApp(t, "shop", "shop.local")
 	waitForAnswer(t, "shop.local", "shop", loadBalancers...)
+
+	proven := prove(t, "proven.local")
+	createSecret(t, "proven.cert", proven.chain)
+	createSecret(t, "proven.key", proven.key)
+	createProvenApp(t, "proven", "proven.cert", "proven.key")
+	waitForProof(t, "proven.local", "proven", proven, loadBalancers...)
 }
 
 func storeConfig(t *testing.T, name, content string) {
