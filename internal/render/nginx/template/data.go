@@ -25,7 +25,7 @@ type Data struct {
 	Version           string // "interlock/VERSION (COMMIT) OS/ARCH"
 	HasDefaultBackend bool
 
-	items int // hosts, backends and targets
+	items int // hosts, those that take TLS once more, backends and targets
 }
 
 // Backend is one path of a host and who answers there. A host's backends are in
