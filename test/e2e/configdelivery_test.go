@@ -35,6 +35,7 @@ func stockProxies() string {
 }
 
 func TestStockProxiesGetTheirRoutesAsDockerConfigs(t *testing.T) {
+	w := follow(t, "delivery.md")
 	i := newInstallation(t)
 	buildStockImage(t)
 	if err := site.SetLoadBalancersAside(t.Context()); err != nil {
@@ -74,7 +75,7 @@ func TestStockProxiesGetTheirRoutesAsDockerConfigs(t *testing.T) {
 	i.reconfigure(stockProxies())
 	createApp(t, "news", "news.local")
 	waitForAnswer(t, "news.local", "news", loadBalancers...)
-	waitForUpdate(t, "completed")
+	w.section(t, "When a configuration does not work")
 	tr.stop(t)
 	waitForLog(t, "problem solved", "rolled-back")
 	eventually(t, "three configs are kept", threeConfigs)
