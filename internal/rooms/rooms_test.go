@@ -31,6 +31,7 @@ var rooms = map[string]layer{
 	"label":                 pure,
 	"plan":                  pure,
 	"problem":               pure,
+	"proxy/http1":           pure,
 	"quarantine":            pure,
 	"render":                pure,
 	"render/haproxy":        pure,

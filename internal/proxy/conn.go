@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+)
+
+// conn is a client's connection over plain HTTP. While it waits for a request
+// it has no buffers.
+type conn struct {
+	link
+	server  *Server
+	remote  netip.AddrPort
+	address string // the host of remote
+	trusted bool   // what the client says of another client is true
+	served  int    // requests
+	waits   atomic.Bool
+	// asks is the endpoint's connection that an answer is awaited from.
+	asks atomic.Pointer[upstreamConn]
+
+	// What receive, which raw calls, works with.
+	raw      syscall.RawConn
+	receive  func(fd uintptr) bool
+	buf      []byte
+	received int
+	err      error
+}
+
+func newConn(s *Server, accepted net.Conn) *conn {
+	c := &conn{link: link{Conn: accepted, clock: s.clock}, server: s}
+	if addr, ok := accepted.RemoteAddr().(*net.TCPAddr); ok {
+		at := addr.AddrPort()
+		c.remote = netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
+	}
+	c.address = c.remote.Addr().String()
+	for _, network := range s.options.Trusted {
+		c.trusted = c.trusted || network.Contains(c.remote.Addr())
+	}
+	if with, ok := accepted.(syscall.Conn); ok {
+		c.raw, c.err = with.SyscallConn()
+	}
+	c.receive = c.tryReceive
+	return c
+}
+
+// serve serves one request after the other until one of the two sides ends it.
+func (c *conn) serve() {
+	for c.await() {
+		x := takeExchange(c)
+		end := x.serve()
+		x.release()
+		switch end {
+		case closeNow:
+			c.Close()
+			return
+		case closeLate:
+			c.linger()
+			return
+		case cutOff:
+			c.reset()
+			return
+		}
+	}
+	c.Close()
+}
+
+// await waits for the first bytes of a request, and reports whether they came.
+func (c *conn) await() bool {
+	c.allowRead(c.server.options.Limits.Idle)
+	c.waits.Store(true)
+	defer c.waits.Store(false)
+	if c.server.stopped.Load() || c.raw == nil {
+		return false
+	}
+	if err := c.raw.Read(c.receive); err != nil {
+		return false
+	}
+	return c.err == nil && c.received > 0
+}
+
+// tryReceive takes a buffer only when there is something to receive; false asks
+// to be called again then.
+func (c *conn) tryReceive(fd uintptr) bool {
+	b := takeSmall()
+	for {
+		c.received, c.err = syscall.Read(int(fd), b)
+		if !errors.Is(c.err, syscall.EINTR) {
+			break
+		}
+	}
+	if c.err == nil && c.received > 0 {
+		c.buf = b
+		return true
+	}
+	giveBack(b)
+	return !errors.Is(c.err, syscall.EAGAIN)
+}
+
+// endIfIdle ends a connection that waits for a request.
+func (c *conn) endIfIdle() {
+	if c.waits.Load() {
+		c.abortReads()
+	}
+}
+
+// end ends the connection, whatever it is doing.
+func (c *conn) end() {
+	c.abort()
+	if up := c.asks.Load(); up != nil {
+		up.abort()
+	}
+}
+
+// turnAway answers a client that is one too many.
+func (c *conn) turnAway() {
+	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 48\r\nRetry-After: 1\r\nConnection: close\r\n\r\n" +
+		"503 Service Unavailable\n\nToo many connections.\n"
+	if c.write([]byte(answer), tick) == nil {
+		c.linger()
+		return
+	}
+	c.Close()
+}

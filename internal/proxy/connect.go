@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+var errDrained = errors.New("the endpoint takes no more requests")
+
+// connect returns a connection to an endpoint. sure asks for one that is known
+// not to be closed by the endpoint, as far as can be known; fresh for a new one.
+func (s *Server) connect(e *endpoint, host string, sure, fresh bool) (*upstreamConn, error) {
+	for {
+		c, open := e.takeIdle(host)
+		switch {
+		case !open:
+			return nil, errDrained
+		case c == nil:
+			return s.dial(e, host)
+		case !fresh && (!sure || c.silent()):
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
+	if e.tls != nil && s.verifies(e.tls) && s.options.Authorities == nil {
+		return nil, errNoTrust
+	}
+	dialled, err := s.dialer.Dial("tcp", e.text)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to an endpoint: %w", err)
+	}
+	c := &upstreamConn{endpoint: e, host: host, link: link{Conn: dialled, clock: s.clock}}
+	if with, ok := dialled.(syscall.Conn); ok {
+		c.raw, _ = with.SyscallConn()
+	}
+	c.peek = c.tryReceive
+	if e.tls == nil {
+		return c, nil
+	}
+	secured := tls.Client(dialled, s.tlsConfig(e.tls, host))
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Limits.Connect)
+	defer cancel()
+	if err := secured.HandshakeContext(ctx); err != nil {
+		dialled.Close()
+		return nil, fmt.Errorf("speaking TLS to an endpoint: %w", err)
+	}
+	c.Conn = secured
+	return c, nil
+}
+
+func (s *Server) tlsConfig(t *route.TLS, host string) *tls.Config {
+	return &tls.Config{ServerName: host, RootCAs: s.options.Authorities, InsecureSkipVerify: !s.verifies(t), NextProtos: []string{"http/1.1"}}
+}
+
+func (s *Server) verifies(t *route.TLS) bool {
+	if t.Verify == route.VerifyDefault {
+		return !s.options.SkipVerify
+	}
+	return t.Verify != route.VerifyNone
+}
+
+// silent reports whether the endpoint has neither closed the connection nor
+// said anything that nobody asked for.
+func (c *upstreamConn) silent() bool {
+	return c.raw != nil && c.raw.Read(c.peek) == nil && errors.Is(c.peeked, syscall.EAGAIN)
+}
+
+func (c *upstreamConn) tryReceive(fd uintptr) bool {
+	var b [1]byte
+	_, c.peeked = syscall.Read(int(fd), b[:])
+	return true
+}

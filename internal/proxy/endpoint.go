@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+const (
+	// maxIdle is how many idle connections an endpoint keeps.
+	maxIdle = 512
+	// idleUpstream is how long: shorter than the five seconds after which many
+	// app servers close an idle connection, as a request that is sent into one
+	// that is just being closed may be lost.
+	idleUpstream = 4 * time.Second
+)
+
+// Without a word of the table an endpoint is set aside as nginx does it.
+const (
+	defaultMaxFails    = 1
+	defaultFailTimeout = 10 * time.Second
+)
+
+// endpoint is one place that takes requests, with its idle connections and what
+// is known of its health. It lives as long as tables have it in the same way.
+type endpoint struct {
+	addr netip.AddrPort
+	text string // of addr, as logs and headers have it
+	hash uint64 // of text
+	tls  *route.TLS
+
+	maxFails    int // 0: it is never set aside
+	failTimeout time.Duration
+
+	mu      sync.Mutex
+	idle    []*upstreamConn // the one used last is the last
+	drained bool
+	fails   []time.Duration // of the last failTimeout, on the clock
+
+	// asideUntil is when the endpoint, being set aside, may be tried again; 0:
+	// it is not set aside.
+	asideUntil atomic.Int64
+}
+
+// upstreamConn is a connection to an endpoint.
+type upstreamConn struct {
+	link
+	endpoint *endpoint
+	// host is what a TLS connection was verified for; others are good for any.
+	host      string
+	idleSince time.Duration
+	// reused says that it has served a request before, so that the endpoint may
+	// have closed it since.
+	reused bool
+
+	// What silent works with.
+	raw    syscall.RawConn
+	peek   func(fd uintptr) bool
+	peeked error
+}
+
+func newEndpoint(addr netip.AddrPort, u *route.Upstream) *endpoint {
+	e := &endpoint{addr: addr, text: addr.String(), tls: u.TLS, maxFails: defaultMaxFails, failTimeout: u.FailTimeout}
+	e.hash = hashOf(e.text)
+	if u.MaxFails != nil {
+		e.maxFails = *u.MaxFails
+	}
+	if e.failTimeout == 0 {
+		e.failTimeout = defaultFailTimeout
+	}
+	return e
+}
+
+// takeIdle returns an idle connection that is good for a host, or nil; and
+// whether the endpoint takes requests at all.
+func (e *endpoint) takeIdle(host string) (c *upstreamConn, open bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.drained {
+		return nil, false
+	}
+	for i := len(e.idle) - 1; i >= 0; i-- {
+		if c = e.idle[i]; c.host == host {
+			e.idle = slices.Delete(e.idle, i, i+1)
+			return c, true
+		}
+	}
+	return nil, true
+}
+
+// putIdle keeps a connection for later requests, or closes it.
+func (e *endpoint) putIdle(c *upstreamConn) {
+	c.reused, c.idleSince = true, c.clock.about()
+	e.mu.Lock()
+	keep := !e.drained && len(e.idle) < maxIdle
+	if keep {
+		e.idle = append(e.idle, c)
+	}
+	e.mu.Unlock()
+	if !keep {
+		c.Close()
+	}
+}
+
+// drain keeps new requests away. Those that run finish; idle connections are
+// closed at once.
+func (e *endpoint) drain() {
+	e.mu.Lock()
+	idle := e.idle
+	e.idle, e.drained = nil, true
+	e.mu.Unlock()
+	for _, c := range idle {
+		c.Close()
+	}
+}
+
+// expire closes the connections that have been idle for too long.
+func (e *endpoint) expire(now time.Duration) {
+	e.mu.Lock()
+	old := 0
+	for old < len(e.idle) && now-e.idle[old].idleSince > idleUpstream {
+		old++
+	}
+	expired := slices.Clone(e.idle[:old])
+	e.idle = slices.Delete(e.idle, 0, old)
+	e.mu.Unlock()
+	for _, c := range expired {
+		c.Close()
+	}
+}
+
+// ready reports whether the endpoint is not set aside. When its time is over
+// one request is let through to see; the others wait for how that goes.
+func (e *endpoint) ready(now time.Duration) bool {
+	until := e.asideUntil.Load()
+	if until == 0 {
+		return true
+	}
+	return int64(now) >= until && e.asideUntil.CompareAndSwap(until, int64(now+e.failTimeout))
+}
+
+// failed counts a failure and sets the endpoint aside for too many.
+func (e *endpoint) failed(now time.Duration) {
+	if e.maxFails == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fails = slices.DeleteFunc(e.fails, func(at time.Duration) bool { return now-at > e.failTimeout })
+	if e.fails = append(e.fails, now); len(e.fails) >= e.maxFails {
+		e.asideUntil.Store(int64(now + e.failTimeout))
+		e.fails = e.fails[:0]
+	}
+}
+
+// succeeded ends the time that the endpoint was set aside for.
+func (e *endpoint) succeeded() {
+	if e.asideUntil.Load() != 0 {
+		e.asideUntil.Store(0)
+	}
+}
