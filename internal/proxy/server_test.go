@@ -154,32 +154,3 @@ func TestRequestsAndAnswersGoThrough(t *testing.T) {
 		}
 	}
 }
-
-func TestLongContentFlowsBothWays(t *testing.T) {
-	r := newRig(t, func(o *proxy.Options) { o.Limits.MaxBody = 0 })
-	r.serve(all(app(t, func(w http.ResponseWriter, q *http.Request) {
-		if q.URL.Path == "/counted" {
-			w.Header().Set("Content-Length", fmt.Sprint(q.ContentLength))
-		}
-		if _, err := io.Copy(w, q.Body); err != nil {
-			t.Error(err)
-		}
-	})))
-	want := strings.Repeat("0123456789abcdef", 1<<16)
-	for _, path := range []string{"/chunked", "/counted"} {
-		for range 3 {
-			request, _ := http.NewRequest(http.MethodPost, "http://"+r.addr+path, strings.NewReader(want))
-			request.Host = "demo.local"
-			response, err := http.DefaultClient.Do(request)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(response.Body)
-			response.Body.Close()
-			if err != nil || string(got) != want {
-				t.Errorf("%s: %d of %d bytes, %v", path, len(got), len(want), err)
-			}
-		}
-	}
-	http.DefaultClient.CloseIdleConnections()
-}

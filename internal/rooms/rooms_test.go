@@ -64,6 +64,7 @@ var rooms = map[string]layer{
 	"rpc": root,
 	"web": root,
 
+	"behaviour":   testOnly,
 	"fixture":     testOnly,
 	"rooms":       testOnly,
 	"translation": testOnly,

@@ -55,6 +55,7 @@ func (r *rig) says(ctx context.Context, path, word string) (string, error) {
 	return string(data), err
 }
 
+// To apps that are spoken to in HTTP/1.0 otherwise.
 func TestWebsocketsAreOpenedOnTheNamedPathsOnly(t *testing.T) {
 	r := newRig(t)
 	var upgrades []string
@@ -83,49 +84,5 @@ func TestWebsocketsAreOpenedOnTheNamedPathsOnly(t *testing.T) {
 	}
 	if got, want := strings.Join(upgrades, ", "), "websocket /ws, websocket /ws/room, websocket /live"; got != want {
 		t.Errorf("the app was asked to upgrade: %s; want %s", got, want)
-	}
-}
-
-func TestARewrittenRootMayBeAWebsocketEndpointToo(t *testing.T) {
-	r := newRig(t)
-	var upgrades []string
-	r.serve(demo([]route.Route{
-		{PathPrefix: "/app", Rewrite: true, Websockets: []string{"/app"}, Forward: to("app")},
-	}, upstream("app", echo(t, &upgrades))), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for _, path := range []string{"/app?room=1", "/app/", "/app/x"} {
-		if got, err := r.says(ctx, path, "hello"); err != nil || got != "hello" {
-			t.Errorf("%s: %q, %v", path, got, err)
-		}
-	}
-	if got, want := strings.Join(upgrades, ", "), "websocket /, websocket /, websocket /x"; got != want {
-		t.Errorf("the app was asked to upgrade: %s; want %s", got, want)
-	}
-	got, err := r.send("demo.local", "/app?a=b", nil)
-	if err != nil || got.status != http.StatusFound || got.header.Get("Location") != "/app/?a=b" {
-		t.Errorf("an ordinary request for the root: %+v, %v; want 302 to /app/?a=b", got, err)
-	}
-}
-
-func TestAWebsocketStaysOpenThroughAChangeOfEndpoints(t *testing.T) {
-	r := newRig(t)
-	var upgrades []string
-	routes := []route.Route{{PathPrefix: "/", Websockets: []string{"/ws"}, Forward: to("app")}}
-	r.serve(demo(routes, upstream("app", echo(t, &upgrades))), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	connection, _, err := websocket.Dial(ctx, fmt.Sprintf("ws://127.0.0.1:%d/ws", r.port), &websocket.DialOptions{Host: "demo.local"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer connection.CloseNow()
-	r.serve(demo(routes, upstream("app", sees(t, "other"))), nil)
-	r.sendsTo("/x", "other /x")
-	if err := connection.Write(ctx, websocket.MessageText, []byte("still here")); err != nil {
-		t.Fatal(err)
-	}
-	if _, data, err := connection.Read(ctx); err != nil || string(data) != "still here" {
-		t.Errorf("%q, %v", data, err)
 	}
 }

@@ -108,7 +108,9 @@ func TestWhatIsWellFormedIsUnderstood(t *testing.T) {
 		head string
 		want func(*http1.Request) bool
 	}{
-		"a target":                     {"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", func(r *http1.Request) bool { return string(r.Target.Raw) == "/a?b" && string(r.Target.Path) == "/a" && r.Target.Plain }},
+		"a target": {"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n", func(r *http1.Request) bool {
+			return string(r.Target.Raw) == "/a?b" && string(r.Target.Path) == "/a" && r.Target.Plain
+		}},
 		"an absolute target":           {"GET http://A:80/x HTTP/1.1\r\nHost: a:80\r\n\r\n", func(r *http1.Request) bool { return string(r.Target.Raw) == "/x" && string(r.Host) == "a" }},
 		"an absolute target of 1.0":    {"GET http://a HTTP/1.0\r\n\r\n", func(r *http1.Request) bool { return string(r.Target.Raw) == "/" && string(r.Host) == "a" }},
 		"a host with a port":           {"GET / HTTP/1.1\r\nHost: a.b:8080\r\n\r\n", func(r *http1.Request) bool { return string(r.Host) == "a.b" && string(r.Authority) == "a.b:8080" }},
