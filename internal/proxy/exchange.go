@@ -142,9 +142,8 @@ func (x *exchange) one() end {
 // came. The connection ends: where the next request begins is not known.
 func (x *exchange) refuse(err error) end {
 	x.request.KeepAlive = false
-	var malformed *http1.Malformed
-	switch {
-	case errors.As(err, &malformed):
+	switch malformed, is := errors.AsType[*http1.Malformed](err); {
+	case is:
 		x.page(malformed.Status, malformed.Reason)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		x.page(408, "the request was not sent in time")

@@ -160,9 +160,8 @@ func (x *exchange) answerHead(c *upstreamConn, upgrade bool) error {
 			err = x.response.Parse(x.reply.unread()[:n], x.request.Is("HEAD"))
 			x.reply.r += n
 		}
-		var malformed *http1.Malformed
-		switch {
-		case errors.As(err, &malformed):
+		switch _, malformed := errors.AsType[*http1.Malformed](err); {
+		case malformed:
 			return errBadAnswer
 		case err != nil:
 			return err
