@@ -12,9 +12,10 @@ import (
 
 var errDrained = errors.New("the endpoint takes no more requests")
 
-// connect returns a connection to an endpoint. sure asks for one that is known
-// not to be closed by the endpoint, as far as can be known; fresh for a new one.
-func (s *Server) connect(e *endpoint, host string, sure, fresh bool) (*upstreamConn, error) {
+// connect returns a connection to an endpoint; fresh asks for a new one. One that
+// was used before and is not silent is closed: what its next request would get
+// for an answer belongs to nobody.
+func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, error) {
 	for {
 		c, open := e.takeIdle(host)
 		switch {
@@ -22,7 +23,7 @@ func (s *Server) connect(e *endpoint, host string, sure, fresh bool) (*upstreamC
 			return nil, errDrained
 		case c == nil:
 			return s.dial(e, host)
-		case !fresh && (!sure || c.silent()):
+		case !fresh && c.silent():
 			return c, nil
 		}
 		c.Close()

@@ -67,7 +67,7 @@ func (u unreached) Unwrap() error { return u.error }
 func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 	x.facts.endpoint, x.facts.turned = e, x.server.clock.now()
 	x.facts.connected, x.facts.answered = x.facts.turned, x.facts.turned
-	c, err := x.server.connect(e, trial.host, !x.request.Idempotent(), trial.again != nil)
+	c, err := x.server.connect(e, trial.host, trial.again != nil)
 	if err != nil {
 		return nil, unreached{err}
 	}

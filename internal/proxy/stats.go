@@ -8,3 +8,7 @@ type counters struct {
 	refused   atomic.Int64 // connections that were too many
 	retries   atomic.Int64
 }
+
+// Busy is how many requests are being served now. At rest it is 0, and no
+// buffer is held.
+func (s *Server) Busy() int64 { return s.stats.exchanges.Load() }
