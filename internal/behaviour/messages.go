@@ -240,9 +240,9 @@ func pipelining(s *suite) {
 func tlsTasks(s *suite) {
 	app := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { fmt.Fprint(w, "over TLS, asked for ", q.TLS.ServerName) }))
 	s.Cleanup(app.Close)
-	table := all(app)
-	table.Hosts = append(table.Hosts, route.VirtualHost{Name: "other.local", Routes: table.Hosts[0].Routes})
 	for verify, want := range map[route.Verify]int{route.VerifyNone: http.StatusOK, route.VerifyRequired: http.StatusBadGateway} {
+		table := all(app)
+		table.Hosts = append(table.Hosts, route.VirtualHost{Name: "other.local", Routes: table.Hosts[0].Routes})
 		table.Upstreams[0].TLS = &route.TLS{Verify: verify}
 		s.serve(table)
 		for _, host := range []string{"demo.local", "other.local", "demo.local"} {

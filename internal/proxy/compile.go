@@ -3,7 +3,6 @@ package proxy
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -16,7 +15,8 @@ type compiler struct {
 	last      *route.Table // that was compiled
 	table     *table
 	upstreams map[string]*upstream
-	pools     map[string]*pool
+	pools     map[string]*pool   // by key
+	users     map[string][]*pool // by upstream
 }
 
 // upstream is a named pool of the table with the endpoints that stand for it.
@@ -29,36 +29,44 @@ type upstream struct {
 // one and are in this no longer: they are to be drained when it serves.
 // On an error nothing has changed.
 func (c *compiler) compile(t *route.Table) (*table, []*endpoint, error) {
+	if c.last != nil && sameRoutes(c.last, t) {
+		gone := c.changeEndpoints(t)
+		c.last = t
+		return c.table, gone, nil
+	}
 	upstreams, gone, err := c.nextUpstreams(t)
 	if err != nil {
 		return nil, nil, err
 	}
-	b := builder{upstreams: upstreams, old: c.pools, pools: make(map[string]*pool, len(c.pools)), members: map[*pool][]*endpoint{}}
-	made := c.table
-	if c.last != nil && sameRoutes(c.last, t) {
-		b.pools = c.pools
-		b.changed(c.upstreams)
-	} else if made, err = b.table(t); err != nil {
+	b := builder{upstreams: upstreams, old: c.pools, pools: make(map[string]*pool, len(c.pools)), users: make(map[string][]*pool, len(upstreams))}
+	made, err := b.table(t)
+	if err != nil {
 		return nil, nil, err
 	}
-	for p, members := range b.members {
-		p.members.Store(&members)
+	for _, p := range b.pools {
+		setMembers(p, upstreams)
 	}
-	c.last, c.table, c.upstreams, c.pools = t, made, upstreams, b.pools
+	*c = compiler{last: t, table: made, upstreams: upstreams, pools: b.pools, users: b.users}
 	return made, gone, nil
 }
 
-// sameRoutes reports whether two tables differ in their endpoints at most.
-func sameRoutes(a, b *route.Table) bool {
-	if len(a.Upstreams) != len(b.Upstreams) {
-		return false
-	}
-	for i := range a.Upstreams {
-		if a.Upstreams[i].Name != b.Upstreams[i].Name || !equal(a.Upstreams[i].TLS, b.Upstreams[i].TLS) {
-			return false
+// changeEndpoints is for the change that comes most often, and has to be quick
+// however large the table is.
+func (c *compiler) changeEndpoints(t *route.Table) (gone []*endpoint) {
+	for i := range t.Upstreams {
+		spec := &t.Upstreams[i]
+		if sameUpstream(&c.last.Upstreams[i], spec) {
+			continue
+		}
+		old := c.upstreams[spec.Name]
+		now := newUpstream(spec, old)
+		c.upstreams[spec.Name] = now
+		gone = appendMissing(gone, old, now)
+		for _, p := range c.users[spec.Name] {
+			setMembers(p, c.upstreams)
 		}
 	}
-	return reflect.DeepEqual(a.Hosts, b.Hosts) && reflect.DeepEqual(a.Default, b.Default)
+	return gone
 }
 
 // nextUpstreams keeps the upstreams that are as they were, and of the others
@@ -84,17 +92,6 @@ func (c *compiler) nextUpstreams(t *route.Table) (next map[string]*upstream, gon
 	}
 	return next, gone, nil
 }
-
-func sameUpstream(a, b *route.Upstream) bool {
-	return sameTerms(a, b) && slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y route.Endpoint) bool { return x.Addr == y.Addr })
-}
-
-// sameTerms compares all but the endpoints.
-func sameTerms(a, b *route.Upstream) bool {
-	return a.FailTimeout == b.FailTimeout && equal(a.MaxFails, b.MaxFails) && equal(a.TLS, b.TLS)
-}
-
-func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 func newUpstream(spec *route.Upstream, old *upstream) *upstream {
 	known := map[netip.AddrPort]*endpoint{}
@@ -134,17 +131,7 @@ func appendMissing(list []*endpoint, old, now *upstream) []*endpoint {
 type builder struct {
 	upstreams  map[string]*upstream
 	old, pools map[string]*pool // by key
-	members    map[*pool][]*endpoint
-}
-
-// changed finds new members for the pools of upstreams that are others now.
-func (b *builder) changed(old map[string]*upstream) {
-	for key, p := range b.pools {
-		names := strings.Split(key, keySeparator)[affinityParts:]
-		if slices.ContainsFunc(names, func(name string) bool { return b.upstreams[name] != old[name] }) {
-			b.members[p] = b.endpoints(names)
-		}
-	}
+	users      map[string][]*pool
 }
 
 func (b *builder) table(t *route.Table) (*table, error) {
@@ -204,11 +191,6 @@ func (b *builder) site(routes []route.Route) (*site, error) {
 	return s, nil
 }
 
-const (
-	keySeparator  = "\x00" // in no name
-	affinityParts = 1
-)
-
 // pool returns the pool of a way to forward: the same one as in the table
 // before where that had it.
 func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
@@ -225,29 +207,32 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 		}
 	}
 	affinity := fmt.Sprintf("%t %s", f.Affinity.ClientAddress, f.Affinity.Cookie)
-	key := strings.Join(append([]string{affinity}, names...), keySeparator)
+	key := strings.Join(append([]string{affinity}, names...), "\x00")
 	if p = b.pools[key]; p != nil {
 		return p, tls, nil
 	}
 	if p = b.old[key]; p == nil {
-		p = &pool{affinity: f.Affinity}
+		p = &pool{affinity: f.Affinity, upstreams: names}
 	}
-	b.pools[key], b.members[p] = p, b.endpoints(names)
+	b.pools[key] = p
+	for _, name := range names {
+		b.users[name] = append(b.users[name], p)
+	}
 	return p, tls, nil
 }
 
-// endpoints of several upstreams are there once, where they have addresses in
-// common.
-func (b *builder) endpoints(names []string) []*endpoint {
+// setMembers gives a pool the endpoints of its upstreams: each once, where
+// upstreams have addresses in common.
+func setMembers(p *pool, upstreams map[string]*upstream) {
 	var list []*endpoint
 	seen := map[netip.AddrPort]bool{}
-	for _, name := range names {
-		for _, e := range b.upstreams[name].endpoints {
+	for _, name := range p.upstreams {
+		for _, e := range upstreams[name].endpoints {
 			if !seen[e.addr] {
 				seen[e.addr] = true
 				list = append(list, e)
 			}
 		}
 	}
-	return list
+	p.members.Store(&list)
 }

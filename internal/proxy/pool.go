@@ -11,9 +11,10 @@ import (
 // pool is all endpoints that a way to forward spreads its requests over. It
 // outlives tables; its members are replaced at once.
 type pool struct {
-	affinity route.Affinity
-	members  atomic.Pointer[[]*endpoint]
-	turn     atomic.Uint64
+	affinity  route.Affinity
+	upstreams []string // names
+	members   atomic.Pointer[[]*endpoint]
+	turn      atomic.Uint64
 }
 
 // pick chooses the endpoint for a request, not one of those that were tried

@@ -54,7 +54,8 @@ func New(o Options) *Server {
 
 // Swap serves another table from now on. Requests that are being served finish
 // where they are; endpoints that the new table has not get no more, and their
-// idle connections are closed. On an error the old table stands.
+// idle connections are closed. On an error the old table stands. The table must
+// not be changed afterwards: the next one is compared with it.
 func (s *Server) Swap(t *route.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

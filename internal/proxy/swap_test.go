@@ -26,7 +26,7 @@ func TestNothingIsLostWhileTablesAreSwapped(t *testing.T) {
 	r.serve(all(apps...))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	const clients, requests = 16, 150
+	const clients, requests = 16, 60
 	var lost atomic.Int64
 	var running sync.WaitGroup
 	for i := range clients {

@@ -1,0 +1,36 @@
+package proxy
+
+import (
+	"slices"
+
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+// sameRoutes reports whether two tables differ in the endpoints of their
+// upstreams at most. It is asked for every change, so it compares field by
+// field what reflect.DeepEqual takes a hundred times as long for.
+func sameRoutes(a, b *route.Table) bool {
+	return slices.EqualFunc(a.Upstreams, b.Upstreams, func(x, y route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
+		slices.EqualFunc(a.Hosts, b.Hosts, sameHost) && slices.EqualFunc(a.Default, b.Default, sameRoute)
+}
+
+func sameHost(a, b route.VirtualHost) bool {
+	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && slices.EqualFunc(a.Routes, b.Routes, sameRoute)
+}
+
+func sameRoute(a, b route.Route) bool {
+	return a.PathPrefix == b.PathPrefix && a.Rewrite == b.Rewrite && slices.Equal(a.Websockets, b.Websockets) &&
+		slices.Equal(a.Forward.Upstreams, b.Forward.Upstreams) && a.Forward.Affinity == b.Forward.Affinity
+}
+
+// sameUpstream compares what an upstream's endpoints are made from.
+func sameUpstream(a, b *route.Upstream) bool {
+	return sameTerms(a, b) && slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y route.Endpoint) bool { return x.Addr == y.Addr })
+}
+
+// sameTerms compares all but the endpoints.
+func sameTerms(a, b *route.Upstream) bool {
+	return a.FailTimeout == b.FailTimeout && equal(a.MaxFails, b.MaxFails) && equal(a.TLS, b.TLS)
+}
+
+func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
