@@ -13,8 +13,15 @@ func TestEveryFieldOfATableIsCompared(t *testing.T) {
 		of     any
 		fields int
 	}{
-		{route.Table{}, 3}, {route.VirtualHost{}, 3}, {route.Redirect{}, 2}, {route.Route{}, 4}, {route.Forward{}, 2},
-		{route.Affinity{}, 2}, {route.Upstream{}, 5}, {route.TLS{}, 1}, {route.Endpoint{}, 2},
+		{route.Table{}, 3},
+		{route.VirtualHost{}, 3},
+		{route.Redirect{}, 2},
+		{route.Route{}, 4},
+		{route.Forward{}, 2},
+		{route.Affinity{}, 2},
+		{route.Upstream{}, 5},
+		{route.TLS{}, 1},
+		{route.Endpoint{}, 2},
 	} {
 		if of := reflect.TypeOf(known.of); of.NumField() != known.fields {
 			t.Errorf("%s has %d fields, and %d are compared", of, of.NumField(), known.fields)
