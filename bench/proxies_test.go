@@ -43,7 +43,7 @@ func serveNative(addresses string) error {
 	limits := proxy.DefaultLimits()
 	limits.MaxBody = 0
 	server := proxy.New(proxy.Options{Logger: slog.New(slog.DiscardHandler), ProxyID: "bench", ServerInfo: "interlock/bench", Limits: limits})
-	if err := server.Swap(table); err != nil {
+	if err := server.Swap(table, nil); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", list[0])
@@ -52,7 +52,7 @@ func serveNative(addresses string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return server.Run(ctx, listener)
+	return server.Run(ctx, proxy.Entrance{Listener: listener})
 }
 
 const (

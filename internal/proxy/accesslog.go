@@ -79,8 +79,12 @@ func appendLine(b []byte, x *exchange, took time.Duration) []byte {
 	b = appendSafe(b, r.Method)
 	b = append(b, ' ')
 	b = appendSafe(b, r.Target.Raw)
-	b = append(b, " HTTP/1."...)
-	b = append(b, byte('0'+r.Minor), '"', ' ')
+	if x.conn.version == 2 {
+		b = append(b, " HTTP/2.0\" "...)
+	} else {
+		b = append(b, " HTTP/1."...)
+		b = append(b, byte('0'+r.Minor), '"', ' ')
+	}
 	b = strconv.AppendInt(b, int64(f.status), 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, max(f.sent-int64(f.head), 0), 10)

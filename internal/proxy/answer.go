@@ -72,7 +72,7 @@ func (x *exchange) date() {
 
 // endHead puts what all answers have behind the fields of their own.
 func (x *exchange) endHead() {
-	if info := x.server.info; info != nil {
+	if info := x.server.options().info; info != nil {
 		x.out = append(x.out, "x-request-id: "...)
 		x.out = append(x.out, x.id[:]...)
 		x.out = append(x.out, "\r\n"...)

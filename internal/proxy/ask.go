@@ -45,7 +45,7 @@ func (x *exchange) writeAsk(t *target, e *endpoint) {
 func (x *exchange) passes(f *http1.Field, trusted bool) bool {
 	switch f.Known {
 	case http1.Other:
-		if !x.server.options.UnderscoresInHeaders && bytes.IndexByte(f.Name, '_') >= 0 {
+		if !x.server.options().UnderscoresInHeaders && bytes.IndexByte(f.Name, '_') >= 0 {
 			return false
 		}
 	case http1.Host, http1.Expect, http1.ForwardedFor:
@@ -73,7 +73,9 @@ func (x *exchange) appendClient(b []byte, trusted bool) []byte {
 		b = append(b, "\r\n"...)
 	}
 	if !trusted || !r.HasName("x-forwarded-proto") {
-		b = append(b, "X-Forwarded-Proto: http\r\n"...)
+		b = append(b, "X-Forwarded-Proto: "...)
+		b = append(b, x.conn.proto...)
+		b = append(b, "\r\n"...)
 	}
 	if !trusted || r.Value(http1.RequestID) == nil {
 		b = append(b, "X-Request-Id: "...)

@@ -9,9 +9,10 @@ import (
 // clients are the connections that are open, bounded in all and for each
 // address.
 type clients struct {
+	mu sync.Mutex
+
 	limit, limitEach int
 
-	mu   sync.Mutex
 	open map[*conn]struct{}
 	from map[netip.Addr]int
 	// empty is closed when the last of them has gone and no more may come.
@@ -19,8 +20,13 @@ type clients struct {
 	shutting bool
 }
 
-func (c *clients) init(l Limits) {
+func (c *clients) bound(l Limits) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.limit, c.limitEach = l.Connections, l.ConnectionsPerAddress
+}
+
+func (c *clients) init() {
 	c.open, c.from, c.empty = map[*conn]struct{}{}, map[netip.Addr]int{}, make(chan struct{})
 }
 
@@ -83,10 +89,15 @@ func (c *clients) shut(within time.Duration) {
 		return
 	case <-timer.C:
 	}
+	c.cut()
+	<-c.empty
+}
+
+// cut ends all of them.
+func (c *clients) cut() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for n := range c.open {
 		n.end()
 	}
-	c.mu.Unlock()
-	<-c.empty
 }

@@ -8,16 +8,21 @@ import (
 	"syscall"
 )
 
-// conn is a client's connection over plain HTTP. While it waits for a request
-// it has no buffers.
+// conn is a client's connection, or one of its streams. While it waits for a
+// request it has no buffers but those of TLS.
 type conn struct {
 	link
 	server  *Server
+	proto   string // "http" or "https"
+	name    []byte // that a client has asked for in TLS, canonical
+	version byte   // 2: it is a stream of HTTP/2
 	remote  netip.AddrPort
 	address string // the host of remote
 	trusted bool   // what the client says of another client is true
 	served  int    // requests
 	waits   atomic.Bool
+	// overHTTP2 says that net/http serves the connection.
+	overHTTP2 atomic.Bool
 	// asks is the endpoint's connection that an answer is awaited from.
 	asks atomic.Pointer[upstreamConn]
 
@@ -27,16 +32,17 @@ type conn struct {
 	buf      []byte
 	received int
 	err      error
+	first    [1]byte
 }
 
 func newConn(s *Server, accepted net.Conn) *conn {
-	c := &conn{link: link{Conn: accepted, clock: s.clock}, server: s}
+	c := &conn{link: link{Conn: accepted, socket: accepted, clock: s.clock}, server: s, proto: "http"}
 	if addr, ok := accepted.RemoteAddr().(*net.TCPAddr); ok {
 		at := addr.AddrPort()
 		c.remote = netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port())
 	}
 	c.address = c.remote.Addr().String()
-	for _, network := range s.options.Trusted {
+	for _, network := range s.options().Trusted {
 		c.trusted = c.trusted || network.Contains(c.remote.Addr())
 	}
 	if with, ok := accepted.(syscall.Conn); ok {
@@ -45,6 +51,8 @@ func newConn(s *Server, accepted net.Conn) *conn {
 	c.receive = c.tryReceive
 	return c
 }
+
+func (c *conn) secured() bool { return c.proto == "https" }
 
 // serve serves one request after the other until one of the two sides ends it.
 func (c *conn) serve() {
@@ -69,16 +77,30 @@ func (c *conn) serve() {
 
 // await waits for the first bytes of a request, and reports whether they came.
 func (c *conn) await() bool {
-	c.allowRead(c.server.options.Limits.Idle)
+	c.allowRead(c.server.options().Limits.Idle)
 	c.waits.Store(true)
 	defer c.waits.Store(false)
-	if c.server.stopped.Load() || c.raw == nil {
+	if c.server.stopped.Load() {
 		return false
+	}
+	if c.raw == nil {
+		return c.awaitByte()
 	}
 	if err := c.raw.Read(c.receive); err != nil {
 		return false
 	}
 	return c.err == nil && c.received > 0
+}
+
+// awaitByte waits for the first byte where it is not the kernel that knows
+// whether there is any.
+func (c *conn) awaitByte() bool {
+	if n, _ := c.Read(c.first[:]); n == 0 {
+		return false
+	}
+	c.buf = takeSmall()
+	c.received = copy(c.buf, c.first[:])
+	return true
 }
 
 // tryReceive takes a buffer only when there is something to receive; false asks
@@ -109,6 +131,9 @@ func (c *conn) endIfIdle() {
 // end ends the connection, whatever it is doing.
 func (c *conn) end() {
 	c.abort()
+	if c.overHTTP2.Load() {
+		c.socket.Close() // net/http has deadlines of its own
+	}
 	if up := c.asks.Load(); up != nil {
 		up.abort()
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"syscall"
 
 	"github.com/interlock-lb/interlock/internal/route"
@@ -31,14 +32,14 @@ func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, e
 }
 
 func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
-	if e.tls != nil && s.verifies(e.tls) && s.options.Authorities == nil {
+	if e.tls != nil && s.verifies(e.tls) && s.options().Authorities == nil {
 		return nil, errNoTrust
 	}
-	dialled, err := s.dialer.Dial("tcp", e.text)
+	dialled, err := net.DialTimeout("tcp", e.text, s.options().Limits.Connect)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to an endpoint: %w", err)
 	}
-	c := &upstreamConn{endpoint: e, host: host, link: link{Conn: dialled, clock: s.clock}}
+	c := &upstreamConn{endpoint: e, host: host, link: link{Conn: dialled, socket: dialled, clock: s.clock}}
 	if with, ok := dialled.(syscall.Conn); ok {
 		c.raw, _ = with.SyscallConn()
 	}
@@ -47,7 +48,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 		return c, nil
 	}
 	secured := tls.Client(dialled, s.tlsConfig(e.tls, host))
-	ctx, cancel := context.WithTimeout(context.Background(), s.options.Limits.Connect)
+	ctx, cancel := context.WithTimeout(context.Background(), s.options().Limits.Connect)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
 		dialled.Close()
@@ -58,12 +59,12 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 }
 
 func (s *Server) tlsConfig(t *route.TLS, host string) *tls.Config {
-	return &tls.Config{ServerName: host, RootCAs: s.options.Authorities, InsecureSkipVerify: !s.verifies(t), NextProtos: []string{"http/1.1"}}
+	return &tls.Config{ServerName: host, RootCAs: s.options().Authorities, InsecureSkipVerify: !s.verifies(t), NextProtos: []string{"http/1.1"}}
 }
 
 func (s *Server) verifies(t *route.TLS) bool {
 	if t.Verify == route.VerifyDefault {
-		return !s.options.SkipVerify
+		return !s.options().SkipVerify
 	}
 	return t.Verify != route.VerifyNone
 }

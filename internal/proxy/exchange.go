@@ -111,7 +111,7 @@ func (x *exchange) serve() end {
 
 // one serves one request.
 func (x *exchange) one() end {
-	limits := &x.server.options.Limits
+	limits := &x.server.options().Limits
 	n, err := x.in.head(limits.Header)
 	if err == nil {
 		head := x.in.unread()[:n]
@@ -194,7 +194,7 @@ func (x *exchange) flush() error {
 
 func (x *exchange) send(b []byte) error {
 	x.facts.sent += int64(len(b))
-	if err := x.conn.write(b, x.server.options.Limits.Send); err != nil {
+	if err := x.conn.write(b, x.server.options().Limits.Send); err != nil {
 		return errClientGone
 	}
 	return nil

@@ -35,7 +35,7 @@ func (x *exchange) forward(t *target) end {
 	for len(trial.tried) < maxTries {
 		e := trial.again
 		if e == nil {
-			e = t.pool.pick(&x.request, x.conn.address, trial.tried, x.server.clock.about())
+			e = t.pool.pick(&x.request, x.conn.address, x.server.options().AddressHash, trial.tried, x.server.clock.about())
 		}
 		if e == nil {
 			break
@@ -127,7 +127,7 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 // question sends the request and reads the head of the final answer. Interim
 // answers go to the client on the way.
 func (x *exchange) question(c *upstreamConn, upgrade bool) error {
-	limits := &x.server.options.Limits
+	limits := &x.server.options().Limits
 	if x.reply.buf == nil {
 		x.reply.buf = takeSmall()
 	}
@@ -155,7 +155,7 @@ func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 func (x *exchange) answerHead(c *upstreamConn, upgrade bool) error {
 	const maxInterim = 16
 	for range maxInterim {
-		n, err := x.reply.head(x.server.options.Limits.Answer)
+		n, err := x.reply.head(x.server.options().Limits.Answer)
 		if err == nil {
 			err = x.response.Parse(x.reply.unread()[:n], x.request.Is("HEAD"))
 			x.reply.r += n

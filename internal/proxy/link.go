@@ -12,6 +12,7 @@ import (
 // where they are shorter than eight seconds.
 type link struct {
 	net.Conn
+	socket          net.Conn // what Conn speaks TLS over, or Conn itself
 	clock           *clock
 	readBy, writeBy time.Duration // on the clock; 0: no deadline was set yet
 
@@ -79,10 +80,11 @@ func (l *link) abortReads() {
 // reset closes the connection so that the peer cannot take what it got for the
 // whole.
 func (l *link) reset() {
-	if tcp, ok := l.Conn.(*net.TCPConn); ok {
+	if tcp, ok := l.socket.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
-	l.Close()
+	// Over TLS, closing would say that all was sent.
+	l.socket.Close()
 }
 
 // linger closes the connection of a peer that may still be sending. Were it

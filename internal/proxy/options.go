@@ -32,6 +32,11 @@ type Options struct {
 	Authorities *x509.CertPool
 	// SkipVerify is for upstreams that leave it to the operator.
 	SkipVerify bool
+	// MinTLS and MaxTLS are the versions of TLS for clients, as crypto/tls
+	// numbers them; 0: crypto/tls's own bounds.
+	MinTLS, MaxTLS uint16
+	// SecurePort is where clients are redirected to who must speak TLS; 0: 443.
+	SecurePort uint16
 
 	Limits Limits
 }

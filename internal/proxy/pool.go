@@ -20,24 +20,26 @@ type pool struct {
 // pick chooses the endpoint for a request, not one of those that were tried
 // already; nil: there is none. Those that are set aside come last, since a
 // doubtful endpoint is better than none.
-func (p *pool) pick(r *http1.Request, client string, tried []*endpoint, now time.Duration) *endpoint {
+//
+// together keeps the requests of a client where nothing else is said.
+func (p *pool) pick(r *http1.Request, client string, together bool, tried []*endpoint, now time.Duration) *endpoint {
 	members := *p.members.Load()
 	if len(members) == 0 {
 		return nil
 	}
-	if key, together := p.key(r, client); together {
+	if key, one := p.key(r, client, together); one {
 		return byHash(members, key, tried, now)
 	}
 	return inTurn(members, p.turn.Add(1), tried, now)
 }
 
 // key is the hash of what requests that stay together have in common.
-func (p *pool) key(r *http1.Request, client string) (key uint64, together bool) {
+func (p *pool) key(r *http1.Request, client string, together bool) (key uint64, one bool) {
 	switch {
 	case p.affinity.Cookie != "":
 		value := r.Cookie(p.affinity.Cookie)
 		return hashOf(value), value != nil
-	case p.affinity.ClientAddress:
+	case p.affinity.ClientAddress, together:
 		return hashOf(client), true
 	}
 	return 0, false

@@ -10,7 +10,7 @@ func (x *exchange) relay(c *upstreamConn) end {
 		return x.tunnel(c)
 	}
 	x.facts.status = x.response.Status
-	x.content.begin(&x.reply, x.response.Content, x.server.options.Limits.Answer)
+	x.content.begin(&x.reply, x.response.Content, x.server.options().Limits.Answer)
 	framing := x.response.Content
 	if framing.Framing == http1.UntilClose {
 		framing.Framing = http1.Chunked
@@ -59,7 +59,7 @@ func (x *exchange) answerFields(framing http1.Content) {
 
 // appendFields appends the fields of an answer that go on to the client.
 func (x *exchange) appendFields() {
-	hidden := x.server.info != nil
+	hidden := x.server.options().info != nil
 	for i := range x.response.Fields {
 		f := &x.response.Fields[i]
 		if hidden && (f.Known == http1.Info || f.Known == http1.RequestID) || x.response.ForOneHop(f) {

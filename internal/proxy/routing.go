@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"strconv"
 
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
 )
@@ -14,13 +16,12 @@ var errTwoRoutes = &http1.Malformed{Status: 400, Reason: "the path reads as one 
 // that says why, or where to go instead.
 func (x *exchange) route() (*target, error) {
 	host := http1.CanonicalHost(x.host[:0], x.request.Host)
-	s := x.server.table.Load().site(host)
+	s := x.site(host)
 	if s == nil {
-		x.page(503, "No service is configured for this host name.")
 		return nil, nil
 	}
-	if s.redirect != "" {
-		x.redirect(s.redirect, x.request.Target.Raw)
+	if to := x.elsewhere(s); to != "" {
+		x.redirect(to, x.request.Target.Raw)
 		return nil, nil
 	}
 	t, err := x.target(s)
@@ -29,11 +30,77 @@ func (x *exchange) route() (*target, error) {
 		return nil, err
 	case t == nil:
 		x.page(503, "No service is configured for this path.")
+	case t.tlsOnly && !x.conn.secured():
+		x.sendToTLS(s, host)
+		return nil, nil
 	case t.rewrite && len(x.path) == len(t.root) && !x.upgrades(t):
 		x.addSlash(t)
 		return nil, nil
 	}
 	return t, nil
+}
+
+// site finds who answers for a host; without one there is a page in out.
+func (x *exchange) site(host []byte) *site {
+	t := x.server.table.Load()
+	if x.conn.secured() {
+		return x.secureSite(t, host)
+	}
+	s := t.plain.find(host)
+	if s == nil {
+		s = t.fallback
+	}
+	switch {
+	case s == nil:
+		x.page(503, "No service is configured for this host name.")
+	case s.handsOn:
+		x.redirectToTLS(host)
+		return nil
+	}
+	return s
+}
+
+// secureSite finds the host of a request over TLS, which must be proven by the
+// certificate of the name that its client has asked for: what holds for a host
+// would else depend on which one came first (RFC 9110, section 15.5.20).
+func (x *exchange) secureSite(t *table, host []byte) *site {
+	s := t.secure.find(host)
+	known := s != nil && s.policy != nil
+	if known && !bytes.Equal(host, x.conn.name) {
+		asked := t.secure.find(x.conn.name)
+		known = asked != nil && asked.policy == s.policy
+	}
+	if !known {
+		x.page(421, "This host is served over connections for its own name only.")
+		return nil
+	}
+	return s
+}
+
+// elsewhere is the origin that a host's requests are redirected to; empty: none.
+func (x *exchange) elsewhere(s *site) string {
+	if x.conn.secured() {
+		return s.secureRedirect
+	}
+	return s.redirect
+}
+
+// sendToTLS answers a plain request for what is served over TLS only.
+func (x *exchange) sendToTLS(s *site, host []byte) {
+	if s.policy == nil {
+		x.page(503, "This is served over TLS only, and there is no certificate that can be used for it.")
+		return
+	}
+	x.redirectToTLS(host)
+}
+
+func (x *exchange) redirectToTLS(host []byte) {
+	origin := append([]byte("https://"), host...)
+	if port := x.server.options().SecurePort; port != 0 && port != 443 {
+		origin = append(origin, ':')
+		origin = strconv.AppendUint(origin, uint64(port), 10)
+	}
+	x.redirect(string(origin), x.request.Target.Raw)
 }
 
 // target finds the route of a path, as somebody reads it who takes it as it

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -11,16 +14,35 @@ import (
 // field what reflect.DeepEqual takes a hundred times as long for.
 func sameRoutes(a, b *route.Table) bool {
 	return slices.EqualFunc(a.Upstreams, b.Upstreams, func(x, y route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
-		slices.EqualFunc(a.Hosts, b.Hosts, sameHost) && slices.EqualFunc(a.Default, b.Default, sameRoute)
+		slices.EqualFunc(a.Hosts, b.Hosts, sameHost) && slices.EqualFunc(a.Default, b.Default, sameRoute) &&
+		slices.EqualFunc(a.Passthrough, b.Passthrough, samePassthrough)
+}
+
+func samePassthrough(a, b route.Passthrough) bool {
+	return a.Name == b.Name && a.RedirectPlain == b.RedirectPlain && sameForward(&a.Forward, &b.Forward)
+}
+
+// sameCredentials compares the content, if it is not one and the same.
+func sameCredentials(a, b render.Credentials) bool { return maps.EqualFunc(a, b, samePair) }
+
+func samePair(a, b render.Pair) bool { return sameBytes(a.Chain, b.Chain) && sameBytes(a.Key, b.Key) }
+
+func sameBytes(a, b []byte) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
 func sameHost(a, b route.VirtualHost) bool {
-	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && slices.EqualFunc(a.Routes, b.Routes, sameRoute)
+	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && slices.EqualFunc(a.Routes, b.Routes, sameRoute) &&
+		equal(a.Credential, b.Credential)
 }
 
 func sameRoute(a, b route.Route) bool {
 	return a.PathPrefix == b.PathPrefix && a.Rewrite == b.Rewrite && slices.Equal(a.Websockets, b.Websockets) &&
-		slices.Equal(a.Forward.Upstreams, b.Forward.Upstreams) && a.Forward.Affinity == b.Forward.Affinity
+		a.TLSOnly == b.TLSOnly && sameForward(&a.Forward, &b.Forward)
+}
+
+func sameForward(a, b *route.Forward) bool {
+	return slices.Equal(a.Upstreams, b.Upstreams) && a.Affinity == b.Affinity
 }
 
 // sameUpstream compares what an upstream's endpoints are made from.

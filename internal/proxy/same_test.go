@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -13,10 +14,13 @@ func TestEveryFieldOfATableIsCompared(t *testing.T) {
 		of     any
 		fields int
 	}{
-		{route.Table{}, 3},
-		{route.VirtualHost{}, 3},
+		{route.Table{}, 4},
+		{route.VirtualHost{}, 4},
 		{route.Redirect{}, 2},
-		{route.Route{}, 4},
+		{route.Route{}, 5},
+		{route.Passthrough{}, 3},
+		{route.Credential{}, 3},
+		{render.Pair{}, 2},
 		{route.Forward{}, 2},
 		{route.Affinity{}, 2},
 		{route.Upstream{}, 5},

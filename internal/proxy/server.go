@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,49 +18,78 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
 // Server serves the clients of its listeners by the table that it was given
 // last. Before the first it answers 503.
 type Server struct {
-	options Options
-	clock   *clock
-	info    []byte // fields that are the same in all answers
-	log     *accessLog
-	table   atomic.Pointer[table]
+	configured atomic.Pointer[configured]
+	logger     *slog.Logger
+	clock      *clock
+	log        *accessLog
+	table      atomic.Pointer[table]
 
 	mu       sync.Mutex // of the tables that are being made
 	compiler compiler
 
 	clients clients
-	dialer  net.Dialer
+	http2   http2
 	stopped atomic.Bool
 	stats   counters
 }
 
-// New returns a server that has no table yet. Its listeners are served by Run.
+// configured are options made ready for requests.
+type configured struct {
+	Options
+	info []byte // fields that are the same in all answers
+}
+
+// Entrance is where clients come in.
+type Entrance struct {
+	net.Listener
+	// TLS says that they speak it.
+	TLS bool
+}
+
+// New returns a server that has no table yet. Its entrances are served by Run.
 func New(o Options) *Server {
-	s := &Server{options: o, clock: newClock(), dialer: net.Dialer{Timeout: o.Limits.Connect}}
+	s := &Server{logger: o.Logger, clock: newClock()}
 	s.table.Store(&table{})
-	s.clients.init(o.Limits)
-	if !o.HideInfoHeaders {
-		s.info = fmt.Appendf(nil, "x-proxy-id: %s\r\nx-server-info: %s\r\n", o.ProxyID, o.ServerInfo)
-	}
+	s.clients.init()
+	s.http2.init(o)
 	if o.AccessLog != nil {
 		s.log = newAccessLog(o.AccessLog)
 	}
+	s.Configure(o)
 	return s
 }
 
-// Swap serves another table from now on. Requests that are being served finish
-// where they are; endpoints that the new table has not get no more, and their
-// idle connections are closed. On an error the old table stands. The table must
-// not be changed afterwards: the next one is compared with it.
-func (s *Server) Swap(t *route.Table) error {
+// Configure replaces the options from the next request on, but for Logger,
+// AccessLog and the times of idle connections over HTTP/2. What TLS is made from
+// holds from the next Swap on.
+func (s *Server) Configure(o Options) {
+	made := &configured{Options: o}
+	if !o.HideInfoHeaders {
+		made.info = fmt.Appendf(nil, "x-proxy-id: %s\r\nx-server-info: %s\r\n", o.ProxyID, o.ServerInfo)
+	}
+	s.configured.Store(made)
+	s.clients.bound(o.Limits)
+}
+
+func (s *Server) options() *configured { return s.configured.Load() }
+
+// Swap serves another table from now on, with the certificates at hand for it.
+// Requests that are being served finish where they are; endpoints that the new
+// table has not get no more, and their idle connections are closed. On an error
+// the old table stands. Neither may be changed afterwards: the next ones are
+// compared with them.
+func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	made, gone, err := s.compiler.compile(t)
+	o := s.options()
+	made, gone, err := s.compiler.compile(t, c, versions{o.MinTLS, o.MaxTLS})
 	if err != nil {
 		return fmt.Errorf("making a table ready to serve: %w", err)
 	}
@@ -70,47 +100,56 @@ func (s *Server) Swap(t *route.Table) error {
 	return nil
 }
 
-// Run serves plain HTTP on the listeners, which it closes, until the context
-// ends. Then it lets requests finish, within limits, and closes what is open.
-func (s *Server) Run(ctx context.Context, listeners ...net.Listener) error {
+// Run serves the entrances, and those that Admit is called with, until the
+// context ends. Then it lets requests finish, within limits, and closes what is
+// open.
+func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 	group, ctx := errgroup.WithContext(ctx)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var kept sync.WaitGroup
 	kept.Go(func() { s.clock.run(background) })
 	kept.Go(func() { s.sweep(background) })
+	kept.Go(s.http2.run)
 	if s.log != nil {
 		kept.Go(func() { s.log.run(background) })
 	}
-	for _, l := range listeners {
-		group.Go(func() error { return s.accept(ctx, l) })
+	for _, e := range entrances {
+		group.Go(func() error { return s.Admit(ctx, e) })
 	}
+	group.Go(func() error { <-ctx.Done(); return nil })
 	err := group.Wait()
 	s.stopped.Store(true)
-	s.clients.shut(s.options.Limits.Shutdown)
+	within := s.options().Limits.Shutdown
+	kept.Go(func() { s.http2.shut(within) })
+	s.clients.shut(within)
 	s.closeUpstreams()
 	stop()
 	kept.Wait()
 	return err
 }
 
-// accept takes connections until the context ends.
-func (s *Server) accept(ctx context.Context, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() { l.Close() })()
-	defer l.Close()
+// Cut ends all connections, whatever they are doing.
+func (s *Server) Cut() { s.clients.cut() }
+
+// Admit takes connections, which Run serves, until the context ends, and closes
+// the entrance.
+func (s *Server) Admit(ctx context.Context, e Entrance) error {
+	defer context.AfterFunc(ctx, func() { e.Close() })()
+	defer e.Close()
 	for pause := time.Duration(0); ; {
-		accepted, err := l.Accept()
+		accepted, err := e.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.welcome(accepted)
+			s.welcome(accepted, e.TLS)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("taking connections on %s: %w", l.Addr(), err)
+			return fmt.Errorf("taking connections on %s: %w", e.Addr(), err)
 		default:
 			// Too many open files, for one, pass when connections end.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.options.Logger.Warn("A connection could not be taken", "listener", l.Addr().String(), "error", err)
+			s.logger.Warn("A connection could not be taken", "listener", e.Addr().String(), "error", err)
 			sleep(ctx, pause)
 		}
 	}
@@ -126,12 +165,16 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // welcome serves a connection, or turns it away when there are too many.
-func (s *Server) welcome(accepted net.Conn) {
+func (s *Server) welcome(accepted net.Conn, secure bool) {
 	c := newConn(s, accepted)
 	serve := c.serve
+	if secure {
+		serve = c.serveTLS
+	}
 	if !s.clients.enter(c) {
 		s.stats.refused.Add(1)
-		if serve = c.turnAway; !s.clients.enterAnyway(c) {
+		// Who speaks TLS would not understand a word.
+		if serve = c.turnAway; secure || !s.clients.enterAnyway(c) {
 			c.Close()
 			return
 		}

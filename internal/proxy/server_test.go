@@ -49,7 +49,7 @@ func newRig(t *testing.T, change ...func(*proxy.Options)) *rig {
 	r := &rig{t: t, server: proxy.New(options), addr: listener.Addr().String()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.server.Run(ctx, listener) }()
+	go func() { ended <- r.server.Run(ctx, proxy.Entrance{Listener: listener}) }()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -66,7 +66,7 @@ func newRig(t *testing.T, change ...func(*proxy.Options)) *rig {
 
 func (r *rig) serve(table *route.Table) {
 	r.t.Helper()
-	if err := r.server.Swap(table); err != nil {
+	if err := r.server.Swap(table, nil); err != nil {
 		r.t.Fatal(err)
 	}
 }

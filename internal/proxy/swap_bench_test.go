@@ -27,7 +27,7 @@ func manyHosts(n int) *route.Table {
 func BenchmarkSwapOfAWholeTableOf10000Hosts(b *testing.B) {
 	table := manyHosts(10_000)
 	for b.Loop() {
-		if err := proxy.New(proxy.Options{Limits: proxy.DefaultLimits()}).Swap(table); err != nil {
+		if err := proxy.New(proxy.Options{Limits: proxy.DefaultLimits()}).Swap(table, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func BenchmarkSwapOfAWholeTableOf10000Hosts(b *testing.B) {
 
 func BenchmarkSwapOfOneEndpointOf30000(b *testing.B) {
 	server := proxy.New(proxy.Options{Limits: proxy.DefaultLimits()})
-	if err := server.Swap(manyHosts(10_000)); err != nil {
+	if err := server.Swap(manyHosts(10_000), nil); err != nil {
 		b.Fatal(err)
 	}
 	// As from the wire, tables have nothing in common.
@@ -43,7 +43,7 @@ func BenchmarkSwapOfOneEndpointOf30000(b *testing.B) {
 	u := &tables[1].Upstreams[5000]
 	u.Endpoints = slices.Delete(u.Endpoints, 0, 1)
 	for i := 0; b.Loop(); i++ {
-		if err := server.Swap(tables[i%2]); err != nil {
+		if err := server.Swap(tables[i%2], nil); err != nil {
 			b.Fatal(err)
 		}
 	}

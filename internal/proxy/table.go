@@ -5,18 +5,33 @@ import "bytes"
 // table is a route.Table made ready for requests. It never changes; what does,
 // the members of its pools, is replaced inside of them.
 type table struct {
+	// plain are the hosts that answer without TLS, secure all that it decides
+	// about. A host may be in both.
+	plain, secure names
+	fallback      *site // nil: nobody answers for the hosts that nobody names
+}
+
+// names finds what stands for a canonical host.
+type names struct {
 	exact map[string]*site
 	// wildcards are the sites of "*.example.com" by "example.com"; no name there
 	// has more labels than depth.
 	wildcards map[string]*site
 	depth     int
-	fallback  *site // nil: nobody answers for the hosts that nobody names
 }
 
 // site is one host, or all those that no host names.
 type site struct {
-	redirect string // target of plain requests; empty: they are served
-	roots    map[string]*target
+	// redirect and secureRedirect are the targets of plain requests and of those
+	// over TLS; empty: they are served.
+	redirect, secureRedirect string
+	// policy is what the host is served with over TLS; nil: it is not.
+	policy *policy
+	// through takes the host's TLS connections as they are; nil: they end here.
+	through *pool
+	// handsOn redirects all plain requests to TLS.
+	handsOn bool
+	roots   map[string]*target
 	// depth is how many segments the longest root has.
 	depth int
 }
@@ -25,36 +40,34 @@ type site struct {
 type target struct {
 	root       string // without a slash at its end
 	rewrite    bool
+	tlsOnly    bool
 	websockets []string
 	pool       *pool
 	// tls says that the endpoints speak it.
 	tls bool
 }
 
-// site returns who answers for a canonical host; nil: nobody.
-func (t *table) site(host []byte) *site {
-	if s := t.exact[string(host)]; s != nil {
+// find returns who stands for a host; nil: nobody.
+func (n *names) find(host []byte) *site {
+	if s := n.exact[string(host)]; s != nil {
 		return s
 	}
-	if s := t.wildcard(host); s != nil {
-		return s
-	}
-	return t.fallback
+	return n.wildcard(host)
 }
 
 // wildcard finds the longest name that has the host below it.
-func (t *table) wildcard(host []byte) *site {
-	if len(t.wildcards) == 0 {
+func (n *names) wildcard(host []byte) *site {
+	if len(n.wildcards) == 0 {
 		return nil
 	}
-	for skip := bytes.Count(host, dot) + 1 - t.depth; ; skip-- {
+	for skip := bytes.Count(host, dot) + 1 - n.depth; ; skip-- {
 		i := bytes.IndexByte(host, '.')
 		if i < 0 {
 			return nil
 		}
 		// The names that are longer than any wildcard need no look.
 		if host = host[i+1:]; skip <= 1 {
-			if s := t.wildcards[string(host)]; s != nil {
+			if s := n.wildcards[string(host)]; s != nil {
 				return s
 			}
 		}

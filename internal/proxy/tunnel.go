@@ -25,24 +25,30 @@ func (x *exchange) tunnel(c *upstreamConn) end {
 	x.endHead()
 	x.out = append(x.out, x.reply.unread()...)
 	defer c.Close()
-	if x.flush() != nil || len(x.in.unread()) > 0 && c.write(x.in.unread(), x.server.options.Limits.Send) != nil {
+	if x.flush() != nil || len(x.in.unread()) > 0 && c.write(x.in.unread(), x.server.options().Limits.Send) != nil {
 		return closeNow
 	}
 	x.in.r = x.in.w
-	quiet := x.server.options.Limits.Websocket
+	quiet := x.server.options().Limits.Websocket
 	var heard atomic.Int64
 	heard.Store(int64(x.server.clock.about()))
+	pipeBoth(&x.conn.link, &c.link, x.in.buf, x.reply.buf, &heard, quiet)
+	return closeNow
+}
+
+// pipeBoth passes bytes both ways, through a buffer each, until one side ends it
+// or both are silent for too long.
+func pipeBoth(client, endpoint *link, there, back []byte, heard *atomic.Int64, quiet time.Duration) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		pipe(&c.link, &x.conn.link, x.in.buf, &heard, quiet)
-		c.abort()
+		pipe(endpoint, client, there, heard, quiet)
+		endpoint.abort()
 	}()
-	pipe(&x.conn.link, &c.link, x.reply.buf, &heard, quiet)
-	x.conn.abort()
-	c.abort()
+	pipe(client, endpoint, back, heard, quiet)
+	client.abort()
+	endpoint.abort()
 	<-ended
-	return closeNow
 }
 
 // pipe passes bytes one way. Silence counts only when the other way, which

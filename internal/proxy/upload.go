@@ -34,7 +34,7 @@ type upload struct {
 // gather receives content that fits into what is left of the buffer, as clients
 // often send it right behind the head.
 func (x *exchange) gather() error {
-	u, c, limits := &x.upload, &x.request.Content, &x.server.options.Limits
+	u, c, limits := &x.upload, &x.request.Content, &x.server.options().Limits
 	u.whole = true
 	if c.Framing == http1.NoContent {
 		return nil
@@ -65,7 +65,7 @@ func (x *exchange) wholeContent() []byte {
 // start lets content flow to an endpoint, from a goroutine that stop or join
 // waits for.
 func (u *upload) start(x *exchange, c *upstreamConn) {
-	limits := &x.server.options.Limits
+	limits := &x.server.options().Limits
 	buf := takeLarge()
 	u.in.use(&x.conn.link, buf, copy(buf, x.in.unread()))
 	x.in.r = x.in.w

@@ -1,0 +1,189 @@
+package proxy
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+// builder makes one table.
+type builder struct {
+	upstreams  map[string]*upstream
+	old, pools map[string]*pool // by key
+	users      map[string][]*pool
+	keyring    keyring
+}
+
+func (b *builder) table(t *route.Table) (*table, error) {
+	made := &table{plain: newNames(len(t.Hosts)), secure: newNames(len(t.Hosts))}
+	for i := range t.Hosts {
+		v := &t.Hosts[i]
+		s, err := b.host(v)
+		if err != nil {
+			return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
+		}
+		if err := made.secure.add(v.Name, s); err != nil {
+			return nil, err
+		}
+		// Where only TLS requests are redirected, others find nobody.
+		if s.redirect != "" || len(v.Routes) > 0 || len(v.Redirects) == 0 {
+			if err := made.plain.add(v.Name, s); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range t.Passthrough {
+		if err := b.passthrough(made, &t.Passthrough[i]); err != nil {
+			return nil, fmt.Errorf("passthrough of %.80q: %w", t.Passthrough[i].Name, err)
+		}
+	}
+	if len(t.Default) > 0 {
+		var err error
+		if made.fallback, err = b.site(t.Default); err != nil {
+			return nil, fmt.Errorf("default: %w", err)
+		}
+	}
+	return made, nil
+}
+
+func newNames(size int) names {
+	return names{exact: make(map[string]*site, size), wildcards: map[string]*site{}}
+}
+
+func (n *names) add(name string, s *site) error {
+	in, key := n.exact, strings.ToLower(name)
+	if base, wildcard := strings.CutPrefix(key, "*."); wildcard {
+		in, key = n.wildcards, base
+		n.depth = max(n.depth, strings.Count(base, ".")+1)
+	}
+	if in[key] != nil {
+		return fmt.Errorf("the table has the host %.80q twice", name)
+	}
+	in[key] = s
+	return nil
+}
+
+// at returns what stands for a name itself.
+func (n *names) at(name string) *site {
+	key := strings.ToLower(name)
+	if base, wildcard := strings.CutPrefix(key, "*."); wildcard {
+		return n.wildcards[base]
+	}
+	return n.exact[key]
+}
+
+func (b *builder) host(v *route.VirtualHost) (*site, error) {
+	s, err := b.site(v.Routes)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range v.Redirects {
+		switch r.Scheme {
+		case "http":
+			s.redirect = r.Target
+		case "https":
+			s.secureRedirect = r.Target
+		}
+	}
+	if v.Credential != nil {
+		s.policy, err = b.keyring.policy(v.Name)
+	}
+	return s, err
+}
+
+// passthrough hands the TLS connections of a host on. Plain requests for it are
+// redirected where nobody answers them.
+func (b *builder) passthrough(made *table, p *route.Passthrough) error {
+	through, _, err := b.pool(&p.Forward)
+	if err != nil {
+		return err
+	}
+	s := made.secure.at(p.Name)
+	if s == nil {
+		s = &site{handsOn: p.RedirectPlain}
+		if err := made.secure.add(p.Name, s); err != nil {
+			return err
+		}
+		if p.RedirectPlain {
+			if err := made.plain.add(p.Name, s); err != nil {
+				return err
+			}
+		}
+	}
+	if s.policy != nil || s.through != nil {
+		return fmt.Errorf("its TLS is ended here too, or it is there twice")
+	}
+	s.through = through
+	return nil
+}
+
+func (b *builder) site(routes []route.Route) (*site, error) {
+	s := &site{roots: make(map[string]*target, len(routes))}
+	for i := range routes {
+		r := &routes[i]
+		root := strings.TrimRight(r.PathPrefix, "/")
+		if !strings.HasPrefix(r.PathPrefix, "/") || s.roots[root] != nil {
+			return nil, fmt.Errorf("the path %.80q is there twice or does not begin with a slash", r.PathPrefix)
+		}
+		t := &target{root: root, rewrite: r.Rewrite && root != "", tlsOnly: r.TLSOnly}
+		for _, path := range r.Websockets {
+			t.websockets = append(t.websockets, strings.TrimRight(path, "/"))
+		}
+		var err error
+		if t.pool, t.tls, err = b.pool(&r.Forward); err != nil {
+			return nil, fmt.Errorf("path %.80q: %w", r.PathPrefix, err)
+		}
+		s.roots[root] = t
+		s.depth = max(s.depth, strings.Count(root, "/"))
+	}
+	return s, nil
+}
+
+// pool returns the pool of a way to forward: the same one as in the table
+// before where that had it.
+func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
+	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
+	for i, name := range names {
+		u := b.upstreams[name]
+		switch {
+		case u == nil:
+			return nil, false, fmt.Errorf("the table has no upstream %.80q", name)
+		case i == 0:
+			tls = u.spec.TLS != nil
+		case !equal(u.spec.TLS, b.upstreams[names[0]].spec.TLS):
+			return nil, false, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
+		}
+	}
+	affinity := fmt.Sprintf("%t %s", f.Affinity.ClientAddress, f.Affinity.Cookie)
+	key := strings.Join(append([]string{affinity}, names...), "\x00")
+	if p = b.pools[key]; p != nil {
+		return p, tls, nil
+	}
+	if p = b.old[key]; p == nil {
+		p = &pool{affinity: f.Affinity, upstreams: names}
+	}
+	b.pools[key] = p
+	for _, name := range names {
+		b.users[name] = append(b.users[name], p)
+	}
+	return p, tls, nil
+}
+
+// setMembers gives a pool the endpoints of its upstreams: each once, where
+// upstreams have addresses in common.
+func setMembers(p *pool, upstreams map[string]*upstream) {
+	var list []*endpoint
+	seen := map[netip.AddrPort]bool{}
+	for _, name := range p.upstreams {
+		for _, e := range upstreams[name].endpoints {
+			if !seen[e.addr] {
+				seen[e.addr] = true
+				list = append(list, e)
+			}
+		}
+	}
+	p.members.Store(&list)
+}

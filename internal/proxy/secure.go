@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/interlock-lb/interlock/internal/proxy/http1"
+)
+
+// serveTLS serves a connection by the name that its client asks for.
+func (c *conn) serveTLS() {
+	limits := &c.server.options().Limits
+	ctx, cancel := context.WithTimeout(context.Background(), limits.Header)
+	defer cancel()
+	name, said, err := greet(ctx, c.Conn)
+	if err != nil {
+		c.Close()
+		return
+	}
+	c.name = http1.CanonicalHost(nil, []byte(name))
+	s := c.server.table.Load().secure.find(c.name)
+	again := &replayed{Conn: c.Conn, said: said, owner: c, over: make(chan struct{})}
+	switch {
+	case s != nil && s.through != nil:
+		c.handThrough(s.through, said)
+		return
+	case s == nil || s.policy == nil:
+		// Without a certificate crypto/tls answers with the alert
+		// unrecognized_name: any that could be shown would be a wrong one.
+		_ = tls.Server(again, &tls.Config{}).HandshakeContext(ctx)
+		c.Close()
+		return
+	}
+	secured := tls.Server(again, s.policy.config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return
+	}
+	c.secure(secured)
+	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+		c.overHTTP2.Store(true)
+		c.server.http2.serve(secured)
+		return
+	}
+	c.serve()
+}
+
+// secure goes on over TLS.
+func (c *conn) secure(secured *tls.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Conn, c.proto, c.raw = secured, "https", nil
+}
+
+// errGreeted ends a handshake that was begun for its first message only.
+var errGreeted = errors.New("the name is known")
+
+// greet receives a client's first message, and returns the name that it asks
+// for and all bytes that came. crypto/tls gives a connection's configuration by
+// name too, but shares the keys of tickets among all that begin with the same
+// one.
+func greet(ctx context.Context, from net.Conn) (name string, said []byte, err error) {
+	ear := &eavesdropper{Conn: from}
+	err = tls.Server(ear, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		name = hello.ServerName
+		return nil, errGreeted
+	}}).HandshakeContext(ctx)
+	if errors.Is(err, errGreeted) {
+		return name, ear.said.Bytes(), nil
+	}
+	return "", nil, err
+}
+
+// eavesdropper keeps what it receives, and says nothing.
+type eavesdropper struct {
+	net.Conn
+	said bytes.Buffer
+}
+
+func (e *eavesdropper) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	e.said.Write(b[:n])
+	return n, err
+}
+
+func (e *eavesdropper) Write(b []byte) (int, error) { return len(b), nil }
+
+// replayed receives once more what was received already.
+type replayed struct {
+	net.Conn
+	said  []byte
+	owner *conn
+	// over is closed with the connection.
+	over chan struct{}
+	once sync.Once
+}
+
+// Close closes the connection.
+func (r *replayed) Close() error {
+	r.once.Do(func() { close(r.over) })
+	return r.Conn.Close()
+}
+
+func (r *replayed) Read(b []byte) (int, error) {
+	if len(r.said) == 0 {
+		return r.Conn.Read(b)
+	}
+	n := copy(b, r.said)
+	if r.said = r.said[n:]; len(r.said) == 0 {
+		r.said = nil
+	}
+	return n, nil
+}
+
+// CloseWrite says that nothing will be sent any more.
+func (r *replayed) CloseWrite() error {
+	half, ok := r.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
+// handThrough passes a TLS connection to an endpoint as it is.
+func (c *conn) handThrough(p *pool, said []byte) {
+	defer c.Close()
+	var nothing http1.Request
+	var tried []*endpoint
+	s := c.server
+	for len(tried) < maxTries {
+		e := p.pick(&nothing, c.address, s.options().AddressHash, tried, s.clock.about())
+		if e == nil {
+			break
+		}
+		up, err := s.dial(e, "")
+		if err == nil {
+			e.succeeded()
+			c.pipeThrough(up, said)
+			return
+		}
+		e.failed(s.clock.now())
+		tried = append(tried, e)
+	}
+	// There is nobody who could prove the name.
+	_ = tls.Server(&replayed{Conn: c.Conn, said: said, over: make(chan struct{})}, &tls.Config{}).Handshake()
+}
+
+func (c *conn) pipeThrough(up *upstreamConn, said []byte) {
+	defer up.Close()
+	c.asks.Store(up)
+	defer c.asks.Store(nil)
+	limits := &c.server.options().Limits
+	quiet := max(limits.Websocket, limits.Answer)
+	if up.write(said, limits.Answer) != nil {
+		return
+	}
+	var heard atomic.Int64
+	heard.Store(int64(c.server.clock.about()))
+	there, back := takeLarge(), takeLarge()
+	defer giveBack(there)
+	defer giveBack(back)
+	pipeBoth(&c.link, &up.link, there, back, &heard, quiet)
+}
