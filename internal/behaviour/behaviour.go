@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -24,10 +25,13 @@ const patience = 30 * time.Second
 
 // Proxy is a proxy under test.
 type Proxy interface {
-	// Serve returns when all requests are answered by the table.
-	Serve(t *testing.T, table *route.Table)
-	// Address is where it takes plain HTTP: host and port.
+	// Serve returns when all requests are answered by the table, with the
+	// certificates at hand.
+	Serve(t *testing.T, table *route.Table, c render.Credentials)
+	// Address is where it takes plain HTTP, SecureAddress where TLS: host and
+	// port. Clients are redirected to that port too.
 	Address() string
+	SecureAddress() string
 }
 
 // Kind is what is known to differ between proxies.
@@ -64,6 +68,16 @@ func Run(t *testing.T, kind Kind, start func(t *testing.T) Proxy) {
 		"hop-by-hop fields stay where they are":                   hopByHop,
 		"an app that answers early or late is heard all the same": earlyAnswers,
 		"pipelined requests are answered in order":                pipelining,
+
+		"the name that a client asks for picks the certificate":         certificatesByName,
+		"a connection for one certificate serves no host of another":    misdirected,
+		"HTTP/2 is spoken with whoever wants it":                        overHTTP2,
+		"an app learns that its client speaks TLS":                      headersOverTLS,
+		"plain requests are sent to where TLS is":                       plainToTLS,
+		"a request over TLS is redirected where the table says so":      secureRedirects,
+		"on one port TLS ends at the proxy or goes through to the task": passthrough,
+		"passthrough comes and goes on a port in use":                   passthroughComesAndGoes,
+		"a renewed certificate takes effect and cuts no connection":     renewal,
 	} {
 		t.Run(name, func(t *testing.T) { promise(&suite{T: t, kind: kind, proxy: start(t)}) })
 	}
@@ -96,7 +110,7 @@ func demo(routes []route.Route, upstreams ...route.Upstream) *route.Table {
 
 func (s *suite) serve(table *route.Table) {
 	s.Helper()
-	s.proxy.Serve(s.T, table)
+	s.proxy.Serve(s.T, table, nil)
 }
 
 // app serves what a handler does.

@@ -29,7 +29,8 @@ const patience = 30 * time.Second
 type rig struct {
 	t      *testing.T
 	server *proxy.Server
-	addr   string
+	// addr takes plain HTTP, secureAddr TLS.
+	addr, secureAddr string
 }
 
 func newRig(t *testing.T, change ...func(*proxy.Options)) *rig {
@@ -42,14 +43,14 @@ func newRig(t *testing.T, change ...func(*proxy.Options)) *rig {
 	for _, c := range change {
 		c(&options)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, server: proxy.New(options), addr: listener.Addr().String()}
+	plain, secure := entrance(t), entrance(t)
+	options.SecurePort = uint16(secure.Addr().(*net.TCPAddr).Port)
+	r := &rig{t: t, server: proxy.New(options), addr: plain.Addr().String(), secureAddr: secure.Addr().String()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.server.Run(ctx, proxy.Entrance{Listener: listener}) }()
+	go func() {
+		ended <- r.server.Run(ctx, proxy.Entrance{Listener: plain}, proxy.Entrance{Listener: secure, TLS: true})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		select {
@@ -62,6 +63,15 @@ func newRig(t *testing.T, change ...func(*proxy.Options)) *rig {
 		}
 	})
 	return r
+}
+
+func entrance(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
 }
 
 func (r *rig) serve(table *route.Table) {
