@@ -9,7 +9,7 @@ OUT := build
 # scripts/install-go puts Go there on a machine that has none.
 export PATH := $(CURDIR)/$(OUT)/go/bin:$(PATH)
 TOOLS := $(CURDIR)/$(OUT)/tools
-IMAGES := interlock interlock-extension interlock-proxy interlock-demo
+IMAGES := interlock interlock-extension interlock-proxy interlock-proxy-native interlock-demo
 
 MODULE := github.com/interlock-lb/interlock
 LDFLAGS := -s -w -X $(MODULE)/internal/cli.version=$(VERSION) -X $(MODULE)/internal/cli.commit=$(COMMIT)
@@ -45,6 +45,10 @@ $(OUT)/rootfs.tar: deploy/interlock-proxy/rootfs $(wildcard deploy/interlock-pro
 	@echo "fetching nginx from Debian's packages"
 	@deploy/interlock-proxy/rootfs $@
 
+$(OUT)/native-rootfs.tar: deploy/interlock-proxy-native/rootfs
+	@mkdir -p $(@D)
+	@deploy/interlock-proxy-native/rootfs $@
+
 .PHONY: images
 images: $(IMAGES:%=image-%) ## build the images, tagged VERSION (default dev), on the engine of DOCKER_HOST
 
@@ -52,7 +56,9 @@ images: $(IMAGES:%=image-%) ## build the images, tagged VERSION (default dev), o
 image-interlock image-interlock-extension: $(OUT)/interlock
 # The two share a layer; built at the same time, each would get one of its own.
 image-interlock-extension: | image-interlock
+image-interlock-proxy-native: | image-interlock
 image-interlock-proxy: $(OUT)/interlock $(OUT)/rootfs.tar
+image-interlock-proxy-native: $(OUT)/interlock $(OUT)/native-rootfs.tar
 image-interlock-demo: $(OUT)/interlock-demo
 $(IMAGES:%=image-%): image-%:
 	@deploy/build-image $(IMAGE_PREFIX)$*:$(VERSION) deploy/$* $(filter $(OUT)/%,$^)

@@ -121,6 +121,7 @@ func refusingTask(s *suite) {
 		fmt.Fprintf(w, "%d bytes", len(body))
 	}))
 	u.Endpoints = append(u.Endpoints, route.Endpoint{Addr: netip.MustParseAddrPort(refusing.Addr().String())})
+	sortEndpoints(&u)
 	s.serve(demo([]route.Route{{PathPrefix: "/", Forward: to("app")}}, u))
 	for _, length := range []int{5, 100_000} {
 		content := strings.Repeat("x", length)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,7 +99,13 @@ func upstream(name string, apps ...*httptest.Server) route.Upstream {
 	for _, app := range apps {
 		u.Endpoints = append(u.Endpoints, route.Endpoint{Addr: netip.MustParseAddrPort(app.Listener.Addr().String())})
 	}
+	sortEndpoints(&u)
 	return u
+}
+
+// sortEndpoints puts them into the order that tables have.
+func sortEndpoints(u *route.Upstream) {
+	slices.SortFunc(u.Endpoints, func(x, y route.Endpoint) int { return x.Addr.Compare(y.Addr) })
 }
 
 func to(upstreams ...string) route.Forward { return route.Forward{Upstreams: upstreams} }

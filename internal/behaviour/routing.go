@@ -129,7 +129,7 @@ func wildcards(s *suite) {
 }
 
 func nobody(s *suite) {
-	s.serve(demo([]route.Route{{PathPrefix: "/app", Forward: to("app")}, {PathPrefix: "/gone", Forward: to("gone")}},
+	s.serve(demo([]route.Route{{PathPrefix: "/gone", Forward: to("gone")}, {PathPrefix: "/app", Forward: to("app")}},
 		upstream("app", s.sees("app")), upstream("gone")))
 	for at, want := range map[[2]string]string{
 		{"other.local", "/"}:     "No service is configured for this host name.",

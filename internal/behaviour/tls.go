@@ -32,7 +32,8 @@ func (s secure) certify(host string, names ...string) *route.Credential {
 	s.Helper()
 	chain, key := s.authority.Issue(s, names)
 	s.credentials[host] = render.Pair{Chain: chain, Key: key}
-	return &route.Credential{Chain: route.Material{Name: host, ID: "id"}, Key: route.Material{Name: host, ID: "id"}, Asker: host}
+	secret := route.Material{Name: strings.TrimPrefix(host, "*."), ID: "id"}
+	return &route.Credential{Chain: secret, Key: secret, Asker: host}
 }
 
 // uses serves a table with what was certified up to now.

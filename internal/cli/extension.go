@@ -19,6 +19,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/material"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/render/native"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 	"github.com/interlock-lb/interlock/internal/render/nginx/template"
 	"github.com/interlock-lb/interlock/internal/rpc"
@@ -27,8 +28,12 @@ import (
 // renderers make the renderer for each kind of proxy, from the file with a custom
 // template, which may be missing.
 var renderers = map[string]func(templateFile string, log *slog.Logger) (extension.Renderer, error){
-	"nginx": nginxRenderer,
+	"native": nativeRenderer,
+	"nginx":  nginxRenderer,
 }
+
+// nativeRenderer has no use for a template.
+func nativeRenderer(string, *slog.Logger) (extension.Renderer, error) { return &native.Renderer{}, nil }
 
 func nginxRenderer(templateFile string, log *slog.Logger) (extension.Renderer, error) {
 	builtin := nginx.Renderer{ServerInfo: serverInfo()}

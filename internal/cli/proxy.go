@@ -32,9 +32,9 @@ type proxyOptions struct {
 func (p *process) proxyCommand() *cobra.Command {
 	proxy := &cobra.Command{
 		Use:   "proxy",
-		Short: "Stand beside a proxy in its container and apply the bundles that the core delivers",
+		Short: "Run a proxy, and apply the bundles that the core delivers",
 	}
-	proxy.AddCommand(p.nginxProxyCommand())
+	proxy.AddCommand(p.nativeProxyCommand(), p.nginxProxyCommand())
 	return proxy
 }
 
@@ -45,12 +45,17 @@ func (p *process) nginxProxyCommand() *cobra.Command {
 	if configPath == "" {
 		configPath = "/etc/nginx/nginx.conf"
 	}
-	cmd.Flags().StringVar(&o.listen, "listen", ":"+strconv.Itoa(core.AgentPort), "`ADDRESS` on which the core reaches the agent; also GET /healthz")
-	cmd.Flags().StringVar(&o.identity, "identity", core.IdentityFile, "PEM `FILE` with the proxy's identity")
-	cmd.Flags().StringVar(&o.state, "state", core.StateFolder, "`FOLDER` that keeps the last good bundle")
+	p.agentFlags(cmd, &o)
 	cmd.Flags().StringVar(&o.config, "config", configPath, "where nginx's configuration `FILE` stands (default: $"+core.EnvConfigPath+")")
 	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runNginx(ctx, o) })
 	return cmd
+}
+
+// agentFlags are those of every kind.
+func (p *process) agentFlags(cmd *cobra.Command, o *proxyOptions) {
+	cmd.Flags().StringVar(&o.listen, "listen", ":"+strconv.Itoa(core.AgentPort), "`ADDRESS` on which the core reaches the agent; also GET /healthz")
+	cmd.Flags().StringVar(&o.identity, "identity", core.IdentityFile, "PEM `FILE` with the proxy's identity")
+	cmd.Flags().StringVar(&o.state, "state", core.StateFolder, "`FOLDER` that keeps the last good bundle")
 }
 
 func (p *process) runNginx(ctx context.Context, o proxyOptions) error {

@@ -18,6 +18,8 @@ type clients struct {
 	// empty is closed when the last of them has gone and no more may come.
 	empty    chan struct{}
 	shutting bool
+	// over says that all were ended, and none may follow.
+	over bool
 }
 
 func (c *clients) bound(l Limits) {
@@ -35,7 +37,7 @@ func (c *clients) enter(n *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	addr := n.remote.Addr()
-	if c.shutting || len(c.open) >= c.limit || c.from[addr] >= c.limitEach {
+	if c.shutting || c.over || len(c.open) >= c.limit || c.from[addr] >= c.limitEach {
 		return false
 	}
 	c.open[n] = struct{}{}
@@ -48,7 +50,7 @@ func (c *clients) enterAnyway(n *conn) bool {
 	const spare = 256
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shutting || len(c.open) >= c.limit+spare {
+	if c.shutting || c.over || len(c.open) >= c.limit+spare {
 		return false
 	}
 	c.open[n] = struct{}{}
@@ -93,10 +95,11 @@ func (c *clients) shut(within time.Duration) {
 	<-c.empty
 }
 
-// cut ends all of them.
+// cut ends all of them, and takes no more.
 func (c *clients) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.over = true
 	for n := range c.open {
 		n.end()
 	}

@@ -35,7 +35,8 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	if e.tls != nil && s.verifies(e.tls) && s.options().Authorities == nil {
 		return nil, errNoTrust
 	}
-	dialled, err := net.DialTimeout("tcp", e.text, s.options().Limits.Connect)
+	within := s.options().Limits.Connect
+	dialled, err := (&net.Dialer{Timeout: within}).DialContext(context.Background(), "tcp", e.text)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to an endpoint: %w", err)
 	}
@@ -48,7 +49,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 		return c, nil
 	}
 	secured := tls.Client(dialled, s.tlsConfig(e.tls, host))
-	ctx, cancel := context.WithTimeout(context.Background(), s.options().Limits.Connect)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
 		dialled.Close()

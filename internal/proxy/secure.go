@@ -27,13 +27,12 @@ func (c *conn) serveTLS() {
 	again := &replayed{Conn: c.Conn, said: said, owner: c, over: make(chan struct{})}
 	switch {
 	case s != nil && s.through != nil:
-		c.handThrough(s.through, said)
+		if !c.handThrough(s.through, said) {
+			refuse(ctx, again)
+		}
 		return
 	case s == nil || s.policy == nil:
-		// Without a certificate crypto/tls answers with the alert
-		// unrecognized_name: any that could be shown would be a wrong one.
-		_ = tls.Server(again, &tls.Config{}).HandshakeContext(ctx)
-		c.Close()
+		refuse(ctx, again)
 		return
 	}
 	secured := tls.Server(again, s.policy.config)
@@ -48,6 +47,14 @@ func (c *conn) serveTLS() {
 		return
 	}
 	c.serve()
+}
+
+// refuse ends a connection for a name that nobody here can prove. Without a
+// certificate crypto/tls answers with the alert unrecognized_name: any that could
+// be shown would be a wrong one.
+func refuse(ctx context.Context, c *replayed) {
+	_ = tls.Server(c, &tls.Config{}).HandshakeContext(ctx)
+	_ = c.Close()
 }
 
 // secure goes on over TLS.
@@ -126,9 +133,9 @@ func (r *replayed) CloseWrite() error {
 	return half.CloseWrite()
 }
 
-// handThrough passes a TLS connection to an endpoint as it is.
-func (c *conn) handThrough(p *pool, said []byte) {
-	defer c.Close()
+// handThrough passes a TLS connection to an endpoint as it is, and reports
+// whether there was one.
+func (c *conn) handThrough(p *pool, said []byte) bool {
 	var nothing http1.Request
 	var tried []*endpoint
 	s := c.server
@@ -141,16 +148,16 @@ func (c *conn) handThrough(p *pool, said []byte) {
 		if err == nil {
 			e.succeeded()
 			c.pipeThrough(up, said)
-			return
+			return true
 		}
 		e.failed(s.clock.now())
 		tried = append(tried, e)
 	}
-	// There is nobody who could prove the name.
-	_ = tls.Server(&replayed{Conn: c.Conn, said: said, over: make(chan struct{})}, &tls.Config{}).Handshake()
+	return false
 }
 
 func (c *conn) pipeThrough(up *upstreamConn, said []byte) {
+	defer c.Close()
 	defer up.Close()
 	c.asks.Store(up)
 	defer c.asks.Store(nil)

@@ -35,6 +35,7 @@ var rooms = map[string]layer{
 	"quarantine":            pure,
 	"render":                pure,
 	"render/haproxy":        pure,
+	"render/native":         pure,
 	"render/nginx":          pure,
 	"render/nginx/template": pure,
 	"route":                 pure,
@@ -46,6 +47,7 @@ var rooms = map[string]layer{
 
 	"agent":         adapter,
 	"agent/haproxy": adapter,
+	"agent/native":  adapter,
 	"agent/nginx":   adapter,
 	"delivery":      adapter,
 	"docker":        adapter,
@@ -82,6 +84,10 @@ var (
 
 // swarmOnly are the packages that may import moby's modules.
 var swarmOnly = []string{"docker", "swarmkit"}
+
+// runs are the adapters that an agent's kind runs in its own process, where others
+// run a program.
+var runs = map[string]bool{"agent/native proxy": true}
 
 // goPackage is what `go list -json` tells of a package.
 type goPackage struct {
@@ -157,7 +163,7 @@ func importFault(name string, from layer, imported string) string {
 		return "only tests use it"
 	case to > from:
 		return "imports go down only"
-	case from == adapter && to == adapter && !within(name, target):
+	case from == adapter && to == adapter && !within(name, target) && !runs[name+" "+target]:
 		return "adapters do not import one another"
 	}
 	return ""
@@ -186,25 +192,27 @@ func TestTheRuleFindsWhatBreaksIt(t *testing.T) {
 		from, imports string
 		want          string // part of the violation; empty: allowed
 	}{
-		"down is allowed":                     {"core", "internal/delivery", ""},
-		"down past a floor is allowed":        {"cli", "internal/route", ""},
-		"pure beside pure is allowed":         {"route", "internal/snapshot", ""},
-		"addresses are not the network":       {"route", "net/netip", ""},
-		"hashing is no randomness":            {"route", "crypto/sha256", ""},
-		"an agent's kind builds on the agent": {"agent/nginx", "internal/agent", ""},
-		"docker knows moby":                   {"docker", "github.com/moby/moby/client", ""},
-		"up":                                  {"snapshot", "internal/docker", "imports go down only"},
-		"a loop does not know the roots":      {"core", "internal/rpc", "imports go down only"},
-		"adapters side by side":               {"docker", "internal/settings", "adapters do not import one another"},
-		"the agent does not know its kinds":   {"agent", "internal/agent/nginx", "adapters do not import one another"},
-		"two kinds of agent":                  {"agent/nginx", "internal/agent/haproxy", "adapters do not import one another"},
-		"moby elsewhere":                      {"core", "github.com/moby/moby/client", "only internal/docker"},
-		"a context in a pure package":         {"route", "context", "this layer is pure"},
-		"a file in a pure package":            {"render/nginx", "os", "this layer is pure"},
-		"gRPC in a pure package":              {"wire", "google.golang.org/grpc/status", "this layer is pure"},
-		"a fixture in the product":            {"route", "internal/fixture", "only tests use it"},
-		"a package without a layer":           {"attic", "fmt", "is in no layer"},
-		"importing one without a layer":       {"cli", "internal/attic", "is in no layer"},
+		"down is allowed":                         {"core", "internal/delivery", ""},
+		"down past a floor is allowed":            {"cli", "internal/route", ""},
+		"pure beside pure is allowed":             {"route", "internal/snapshot", ""},
+		"addresses are not the network":           {"route", "net/netip", ""},
+		"hashing is no randomness":                {"route", "crypto/sha256", ""},
+		"an agent's kind builds on the agent":     {"agent/nginx", "internal/agent", ""},
+		"the native proxy is its agent's program": {"agent/native", "internal/proxy", ""},
+		"the native proxy knows no agent":         {"proxy", "internal/agent/native", "adapters do not import one another"},
+		"docker knows moby":                       {"docker", "github.com/moby/moby/client", ""},
+		"up":                                      {"snapshot", "internal/docker", "imports go down only"},
+		"a loop does not know the roots":          {"core", "internal/rpc", "imports go down only"},
+		"adapters side by side":                   {"docker", "internal/settings", "adapters do not import one another"},
+		"the agent does not know its kinds":       {"agent", "internal/agent/nginx", "adapters do not import one another"},
+		"two kinds of agent":                      {"agent/nginx", "internal/agent/haproxy", "adapters do not import one another"},
+		"moby elsewhere":                          {"core", "github.com/moby/moby/client", "only internal/docker"},
+		"a context in a pure package":             {"route", "context", "this layer is pure"},
+		"a file in a pure package":                {"render/nginx", "os", "this layer is pure"},
+		"gRPC in a pure package":                  {"wire", "google.golang.org/grpc/status", "this layer is pure"},
+		"a fixture in the product":                {"route", "internal/fixture", "only tests use it"},
+		"a package without a layer":               {"attic", "fmt", "is in no layer"},
+		"importing one without a layer":           {"cli", "internal/attic", "is in no layer"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -167,6 +167,9 @@ func (d *draft) proxy() proxies {
 	if slices.ContainsFunc(d.Args, named) || named(path.Base(d.Image)) {
 		return haproxy
 	}
+	if slices.Contains(d.Args, "native") {
+		return native
+	}
 	return nginx
 }
 

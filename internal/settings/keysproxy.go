@@ -1,24 +1,35 @@
 package settings
 
+import "strings"
+
 // proxies is a set of kinds of proxies.
 type proxies uint8
 
 const (
 	nginx proxies = 1 << iota
 	haproxy
-	both = nginx | haproxy
+	native
+	both  = nginx | haproxy
+	every = both | native
 )
 
 func (p proxies) String() string {
 	switch p {
-	case nginx:
-		return "nginx"
-	case haproxy:
-		return "HAProxy"
 	case both:
 		return "both"
+	case every:
+		return "all"
 	}
-	return "none"
+	var list []string
+	for _, one := range []struct {
+		kind proxies
+		name string
+	}{{nginx, "nginx"}, {haproxy, "HAProxy"}, {native, "native"}} {
+		if p&one.kind != 0 {
+			list = append(list, one.name)
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // optionKeys are the keys of [Extensions.NAME.Config]. The defaults are the
@@ -28,27 +39,27 @@ var optionKeys = []key[options]{
 	option("PidPath", both, filePath, "`/var/run/proxy.pid`", "The file with the number of the proxy's main process. Without hitless updates an absent key leaves it to the image."),
 	option("WorkerProcesses", nginx, workers, "`1`", "How many workers nginx runs; `auto` is one for each processor."),
 	option("RLimitNoFile", nginx, files, "`65535`", "How many files a worker may have open."),
-	option("MaxConnections", both, connections, "`1024`", "How many connections a worker may have at once, those to the apps included."),
-	option("ConnectTimeout", both, seconds("5"), "`5`", "How long connecting to an app may take."),
+	option("MaxConnections", every, connections, "`1024`", "How many connections a worker may have at once, those to the apps included."),
+	option("ConnectTimeout", every, seconds("5"), "`5`", "How long connecting to an app may take."),
 	option("SendTimeout", nginx, seconds("600"), "`600`", "How long an app may take to receive a part of a request."),
-	option("ReadTimeout", nginx, seconds("600"), "`600`", "How long an app may take to send a part of an answer."),
+	option("ReadTimeout", nginx|native, seconds("600"), "`600`", "How long an app may take to send a part of an answer."),
 	option("ClientTimeout", haproxy, seconds("600"), "", "How long a client may be silent."),
 	option("ServerTimeout", haproxy, seconds("600"), "", "How long an app may be silent."),
-	option("IPHash", nginx, boolean, "`false`", "Send requests from the same client address to the same task, for all services."),
-	option("HideInfoHeaders", nginx, boolean, "`false`", "Leave out the response headers that tell of the proxy and of the task."),
+	option("IPHash", nginx|native, boolean, "`false`", "Send requests from the same client address to the same task, for all services."),
+	option("HideInfoHeaders", nginx|native, boolean, "`false`", "Leave out the response headers that tell of the proxy and of the task."),
 	option("SSLCiphers", both, ciphers, "`HIGH:!aNULL:!MD5`", "The ciphers for TLS with clients, up to TLS 1.2."),
-	option("SSLProtocols", both, protocols, "`TLSv1.2 TLSv1.3`", "The TLS versions for clients."),
+	option("SSLProtocols", every, protocols, "`TLSv1.2 TLSv1.3`", "The TLS versions for clients."),
 	option("SSLOpts", both, anyText, "", "Raw options for TLS, the operator's own."),
-	option("SSLVerify", both, verify, "`required`", "How the certificate of a task is verified where `ssl_backend_tls_verify` does not say; the authorities are yours to name, in HTTPOptions: `proxy_ssl_trusted_certificate FILE;`."),
+	option("SSLVerify", every, verify, "`required`", "How the certificate of a task is verified where `ssl_backend_tls_verify` does not say; the authorities are yours to name, in HTTPOptions: `proxy_ssl_trusted_certificate FILE;`."),
 	option("SSLDefaultDHParam", both, dhBits, "nginx: no such key exchange; HAProxy: `1024`", "The least size of Diffie-Hellman parameters in bits. For nginx the group of RFC 7919 with at least as many is taken; the smallest has 2048."),
 	option("SSLDefaultDHParamPath", nginx, filePath, "", "A file with Diffie-Hellman parameters."),
-	option("KeepaliveTimeout", nginx, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),
-	option("ClientMaxBodySize", nginx, bodySize, "`1m`", "The greatest request body; `0` is no limit."),
+	option("KeepaliveTimeout", nginx|native, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),
+	option("ClientMaxBodySize", nginx|native, bodySize, "`1m`", "The greatest request body; `0` is no limit."),
 	option("ClientBodyBufferSize", nginx, bufferSize, "`8k`", "How much of a request body is held in memory."),
 	option("ClientHeaderBufferSize", nginx, bufferSize, "`1k`", "The buffer for usual request headers."),
 	option("LargeClientHeaderBuffers", nginx, bufferPairs, "`4 8k`", "How many buffers there are for large request headers, and how large; at least 512 bytes each."),
-	option("ClientBodyTimeout", nginx, waitTime, "`60s`", "How long a client may take to send a part of a request body."),
-	option("UnderscoresInHeaders", nginx, boolean, "`false`", "Accept request headers with `_` in their names."),
+	option("ClientBodyTimeout", nginx|native, waitTime, "`60s`", "How long a client may take to send a part of a request body."),
+	option("UnderscoresInHeaders", nginx|native, boolean, "`false`", "Accept request headers with `_` in their names."),
 	option("ServerNamesHashBucketSize", nginx, bucketSize, "computed", "The least bucket size of nginx's table of host names; what the longest name needs is computed."),
 	option("UpstreamZoneSize", nginx, zoneSize, "`64`", "The least memory that workers share for an upstream; what its endpoints need is computed."),
 	option("GlobalOptions", both, lines, "`[]`", "Raw lines for the top of the file, the operator's own."),
@@ -60,7 +71,7 @@ var optionKeys = []key[options]{
 	option("MainLogFormat", nginx, logFormat, "", "The log format called `main`."),
 	option("TraceLogFormat", nginx, logFormat, "", "The log format called `trace`."),
 	option("HTTPVersion", nginx, protocolVersion, "`1.1`", "The HTTP version that is spoken with the apps."),
-	void(option("Version", both, anyText, "", "The version of the configuration's layout, of old."), "there is one layout only"),
+	void(option("Version", every, anyText, "", "The version of the configuration's layout, of old."), "there is one layout only"),
 	option("AdminUser", haproxy, account, "", "The user of HAProxy's statistics page."),
 	option("AdminPass", haproxy, password, "", "The password of that user."),
 }

@@ -56,8 +56,8 @@ const referenceOptions = `
 ## ` + "`[Extensions.NAME.Config]`" + `
 
 What the extension renders with. The third column says which proxies use a key; given to another it is left out, with a notice. What stands in
-raw lines is the operator's own: it goes into the configuration as it is, unchecked. This version brings an extension for nginx only: the keys
-for HAProxy reach an ` + "`Image`" + ` of your own, which gives them their meaning.
+raw lines is the operator's own: it goes into the configuration as it is, unchecked. This version brings extensions for nginx and the native proxy: the
+keys for HAProxy reach an ` + "`Image`" + ` of your own, which gives them their meaning.
 
 `
 

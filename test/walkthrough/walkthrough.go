@@ -44,7 +44,7 @@ func (s *Site) BuildImages(ctx context.Context, checkout string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make images: %w\n%s", err, out)
 	}
-	return s.Lab.PushImages(ctx, s.Image("interlock"), s.Image("interlock-extension"), s.Image("interlock-proxy"), s.Image("interlock-demo"))
+	return s.Lab.PushImages(ctx, s.Image("interlock"), s.Image("interlock-extension"), s.Image("interlock-proxy"), s.Image("interlock-proxy-native"), s.Image("interlock-demo"))
 }
 
 // Manager is a manager that runs; faults switch some of them off.

@@ -1937,6 +1937,121 @@ func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
 	return file_interlock_proto_rawDescGZIP(), []int{30}
 }
 
+// NativeConfiguration is the file that the native proxy serves by. It is never
+// sent by itself: a bundle has it.
+type NativeConfiguration struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Table         *Table                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	Parameters    *ProxyParameters       `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Certificates  []*CertificateFile     `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"` // sorted by host
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativeConfiguration) Reset() {
+	*x = NativeConfiguration{}
+	mi := &file_interlock_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativeConfiguration) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativeConfiguration) ProtoMessage() {}
+
+func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativeConfiguration.ProtoReflect.Descriptor instead.
+func (*NativeConfiguration) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *NativeConfiguration) GetTable() *Table {
+	if x != nil {
+		return x.Table
+	}
+	return nil
+}
+
+func (x *NativeConfiguration) GetParameters() *ProxyParameters {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *NativeConfiguration) GetCertificates() []*CertificateFile {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+// CertificateFile says where the certificate of a host and its key stand, in PEM.
+type CertificateFile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateFile) Reset() {
+	*x = CertificateFile{}
+	mi := &file_interlock_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateFile) ProtoMessage() {}
+
+func (x *CertificateFile) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateFile.ProtoReflect.Descriptor instead.
+func (*CertificateFile) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *CertificateFile) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *CertificateFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 var File_interlock_proto protoreflect.FileDescriptor
 
 const file_interlock_proto_rawDesc = "" +
@@ -2074,7 +2189,16 @@ const file_interlock_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\":\n" +
 	"\x16CompleteRenewalRequest\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x19\n" +
-	"\x17CompleteRenewalResponse2\x8c\x02\n" +
+	"\x17CompleteRenewalResponse\"\xc2\x01\n" +
+	"\x13NativeConfiguration\x12)\n" +
+	"\x05table\x18\x01 \x01(\v2\x13.interlock.v1.TableR\x05table\x12=\n" +
+	"\n" +
+	"parameters\x18\x02 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
+	"parameters\x12A\n" +
+	"\fcertificates\x18\x03 \x03(\v2\x1d.interlock.v1.CertificateFileR\fcertificates\"9\n" +
+	"\x0fCertificateFile\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path2\x8c\x02\n" +
 	"\fTableService\x12T\n" +
 	"\vWatchTables\x12 .interlock.v1.WatchTablesRequest\x1a!.interlock.v1.WatchTablesResponse0\x01\x12L\n" +
 	"\tPutBundle\x12\x1e.interlock.v1.PutBundleRequest\x1a\x1f.interlock.v1.PutBundleResponse\x12X\n" +
@@ -2099,7 +2223,7 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_interlock_proto_goTypes = []any{
 	(TLS_Verify)(0),                 // 0: interlock.v1.TLS.Verify
 	(*WatchTablesRequest)(nil),      // 1: interlock.v1.WatchTablesRequest
@@ -2133,13 +2257,15 @@ var file_interlock_proto_goTypes = []any{
 	(*RequestRenewalResponse)(nil),  // 29: interlock.v1.RequestRenewalResponse
 	(*CompleteRenewalRequest)(nil),  // 30: interlock.v1.CompleteRenewalRequest
 	(*CompleteRenewalResponse)(nil), // 31: interlock.v1.CompleteRenewalResponse
-	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
+	(*NativeConfiguration)(nil),     // 32: interlock.v1.NativeConfiguration
+	(*CertificateFile)(nil),         // 33: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 34: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	4,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
 	3,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	32, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	34, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
 	8,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
 	12, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
 	10, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
@@ -2153,34 +2279,37 @@ var file_interlock_proto_depIdxs = []int32{
 	11, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
 	14, // 14: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
 	13, // 15: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	33, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	35, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
 	0,  // 17: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
 	16, // 18: interlock.v1.Bundle.files:type_name -> interlock.v1.File
 	15, // 19: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
 	18, // 20: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
 	15, // 21: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
 	15, // 22: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	1,  // 23: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	17, // 24: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	20, // 25: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	22, // 26: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	24, // 27: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
-	26, // 28: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	28, // 29: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	30, // 30: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	2,  // 31: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	19, // 32: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	21, // 33: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	23, // 34: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	25, // 35: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	27, // 36: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	29, // 37: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	31, // 38: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	4,  // 23: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
+	3,  // 24: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
+	33, // 25: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	1,  // 26: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	17, // 27: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	20, // 28: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	22, // 29: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	24, // 30: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	26, // 31: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	28, // 32: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	30, // 33: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	2,  // 34: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	19, // 35: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	21, // 36: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	23, // 37: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	25, // 38: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	27, // 39: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	29, // 40: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	31, // 41: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2203,7 +2332,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -1,0 +1,126 @@
+// Package native is the native proxy as the agent sees it: a server in the
+// agent's own process that serves the table in the bundle.
+//
+// How it serves is internal/proxy's; what the files say is read by the package
+// that wrote them.
+package native
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/interlock-lb/interlock/internal/agent"
+	"github.com/interlock-lb/interlock/internal/proxy"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/render/native"
+)
+
+// Options are what the proxy needs beside a bundle.
+type Options struct {
+	// File is where the configuration stands in place, KeyDir the only folder
+	// from which keys are read. Both are absolute.
+	File, KeyDir string
+	// Host is the address to listen on; empty: all.
+	Host string
+	// ProxyID and ServerInfo are what clients are told of the proxy.
+	ProxyID, ServerInfo string
+	AccessLog           io.Writer // nil: nobody
+	Logger              *slog.Logger
+}
+
+// Proxy is what the agent starts.
+type Proxy struct{ options Options }
+
+// New returns a proxy that serves nothing until it is started.
+func New(o Options) *Proxy {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Proxy{options: o}
+}
+
+// Check makes the table below root ready to serve, and serves it to nobody.
+func (p *Proxy) Check(_ context.Context, root string) error {
+	c, err := p.read(filepath.Join(root, p.options.File))
+	if err != nil {
+		return err
+	}
+	return c.swapInto(proxy.New(c.options))
+}
+
+// Start serves the table in place.
+func (p *Proxy) Start(ctx context.Context, token string) (agent.Process, error) {
+	started := newProcess(p)
+	if err := started.Reload(ctx, token); err != nil {
+		started.Kill()
+		<-started.Done()
+		return nil, err
+	}
+	return started, nil
+}
+
+// served is a file, understood.
+type served struct {
+	*native.Configuration
+	credentials render.Credentials
+	options     proxy.Options
+}
+
+// read fails with a *agent.Refused where the file is to blame.
+func (p *Proxy) read(file string) (*served, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the table: %w", err)
+	}
+	c, err := native.Read(data)
+	if err != nil {
+		return nil, &agent.Refused{Reason: err.Error()}
+	}
+	made := &served{Configuration: c, credentials: make(render.Credentials, len(c.Keys)), options: p.serverOptions(&c.Options)}
+	for host, path := range c.Keys {
+		if filepath.Dir(path) != p.options.KeyDir {
+			return nil, &agent.Refused{Reason: fmt.Sprintf("host %.80q: its key is not in %s", host, p.options.KeyDir)}
+		}
+		// Chain and key are in one file; each is found by its kind.
+		pair, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading the key of a host: %w", err)
+		}
+		made.credentials[host] = render.Pair{Chain: pair, Key: pair}
+	}
+	return made, nil
+}
+
+func (c *served) swapInto(s *proxy.Server) error {
+	if err := s.Swap(c.Table, c.credentials); err != nil {
+		return &agent.Refused{Reason: err.Error()}
+	}
+	return nil
+}
+
+func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
+	limits := proxy.DefaultLimits()
+	limits.Connect, limits.Answer, limits.MaxBody = o.ConnectTimeout, o.ReadTimeout, o.MaxBody
+	if o.MaxConnections > 0 {
+		limits.Connections = o.MaxConnections
+	}
+	if o.BodyTimeout > 0 {
+		limits.Body = o.BodyTimeout
+	}
+	if limits.Idle = o.Idle; o.Idle == 0 {
+		limits.Idle, limits.Requests = limits.Header, 1
+	}
+	// How long requests may take to finish is the agent's to say, which ends
+	// what goes on for longer.
+	limits.Shutdown = endless
+	return proxy.Options{
+		Logger: p.options.Logger, AccessLog: p.options.AccessLog, ProxyID: p.options.ProxyID, ServerInfo: p.options.ServerInfo,
+		HideInfoHeaders: o.HideInfoHeaders, UnderscoresInHeaders: o.Underscores, AddressHash: o.IPHash,
+		SkipVerify: o.SkipVerify, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, SecurePort: o.RedirectPort,
+		Limits: limits,
+	}
+}
