@@ -102,7 +102,7 @@ func (p *process) root() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().BoolVarP(&p.debug, "debug", "D", false, "log more")
-	root.AddCommand(p.runCommand(), p.extensionCommand(), p.proxyCommand(), p.configCommand(),
+	root.AddCommand(p.runCommand(), p.extensionCommand(), p.proxyCommand(), p.standaloneCommand(), p.configCommand(),
 		p.installCommand(), p.uninstallCommand(), p.authorityCommand(), p.healthCommand())
 	return root
 }

@@ -42,7 +42,7 @@ func (p *process) runCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&flags.config, "config", "c", "/config.toml", "configuration `FILE`")
 	cmd.Flags().StringVar(&flags.authority, "authority", "",
 		"PEM `FILE` with the certificate and key that sign the identities of all parts (default: one that Interlock makes and keeps in Swarm)")
-	cmd.Flags().StringVar(&flags.socket, "control-socket", "/var/run/docker/swarm/control.sock",
+	cmd.Flags().StringVar(&flags.socket, "control-socket", controlSocket,
 		"SwarmKit's control socket `FILE`, on which changes are seen at once; used if its folder is there")
 	cmd.Flags().DurationVar(&flags.removalGrace, "removal-grace", core.RemovalGrace,
 		"how long the services of an extension that is not configured any more stay after nothing needs them")
@@ -131,6 +131,9 @@ func dialSwarm(ctx context.Context, s *settings.Settings, log *slog.Logger) (*do
 	}
 	return swarm, nil
 }
+
+// controlSocket is where the engine of a manager has it.
+const controlSocket = "/var/run/docker/swarm/control.sock"
 
 // source prefers the control socket where its folder has been mounted. The
 // socket itself may be missing for a while, as when the engine is started anew.

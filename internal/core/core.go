@@ -101,6 +101,8 @@ type Core struct {
 	tables  *Tables
 	journal *journal
 	recon   reconciler
+	// pass does what one believed reading asks for: recon's, or a standalone's.
+	pass func(context.Context, *snapshot.Snapshot, time.Time) ([]problem.Problem, time.Duration)
 
 	mu     sync.Mutex
 	latest *snapshot.Snapshot // newest reading not yet believed or reconciled
@@ -117,6 +119,7 @@ func New(opts Options) *Core {
 		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout), courts: make(map[string]*court),
 		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time), unneeded: make(map[string]time.Time),
 	}
+	c.pass = c.recon.pass
 	return c
 }
 
@@ -210,7 +213,7 @@ func (c *Core) act(ctx context.Context, b *belief) time.Duration {
 	snap, wait := b.consider(ctx, latest, time.Now())
 	problems := c.staleness()
 	if snap != nil {
-		found, again := c.recon.pass(ctx, snap, time.Now())
+		found, again := c.pass(ctx, snap, time.Now())
 		problems, wait = problem.Sort(append(problems, found...)), sooner(wait, again)
 	}
 	return sooner(wait, c.journal.record(problems, time.Now()))

@@ -21,11 +21,11 @@ type Materials interface {
 	Read(name string) ([]byte, error)
 }
 
-// wallet finds the certificates of a table's hosts. It keeps the last good one
+// Wallet finds the certificates of a table's hosts. It keeps the last good one
 // of each host: while the secrets of this extension are exchanged, tables name
 // some that only the next task of its service will have. It is not for
 // concurrent use.
-type wallet struct {
+type Wallet struct {
 	materials Materials
 	log       *slog.Logger
 
@@ -41,19 +41,21 @@ type outcome struct {
 	err         error
 }
 
-func newWallet(m Materials, log *slog.Logger) *wallet {
-	return &wallet{materials: m, log: log, read: make(map[pairOf]*outcome), good: make(map[string]*render.Certificate)}
+// NewWallet returns one that has read nothing yet.
+func NewWallet(m Materials, log *slog.Logger) *Wallet {
+	return &Wallet{materials: m, log: log, read: make(map[pairOf]*outcome), good: make(map[string]*render.Certificate)}
 }
 
-// holdings are the credentials for a table, and what is to be said of them.
-type holdings struct {
-	credentials render.Credentials
-	findings    []render.Finding // sorted
-	missing     []string         // sorted
+// Holdings are the credentials for a table, and what is to be said of them.
+type Holdings struct {
+	Credentials render.Credentials
+	Findings    []render.Finding // sorted
+	Missing     []string         // sorted
 }
 
-func (w *wallet) open(t *route.Table, now time.Time) holdings {
-	h := holdings{credentials: make(render.Credentials)}
+// Open returns what is at hand for a table.
+func (w *Wallet) Open(t *route.Table, now time.Time) Holdings {
+	h := Holdings{Credentials: make(render.Credentials)}
 	missing, read, good := make(map[string]bool), make(map[pairOf]*outcome), make(map[string]*render.Certificate)
 	for i := range t.Hosts {
 		host, c := t.Hosts[i].Name, t.Hosts[i].Credential
@@ -67,17 +69,17 @@ func (w *wallet) open(t *route.Table, now time.Time) holdings {
 			good[host] = w.good[host]
 		case o.err != nil:
 			read[pairOf{c.Chain, c.Key}] = o
-			h.findings = append(h.findings, render.Finding{Host: host, Kind: problem.BadCertificate, Text: unusable(c, o.err)})
+			h.Findings = append(h.Findings, render.Finding{Host: host, Kind: problem.BadCertificate, Text: unusable(c, o.err)})
 		default:
 			read[pairOf{c.Chain, c.Key}], good[host] = o, o.certificate
-			h.findings = append(h.findings, o.certificate.Findings(host, c.Chain.Name, now)...)
+			h.Findings = append(h.Findings, o.certificate.Findings(host, c.Chain.Name, now)...)
 		}
 		if good[host] != nil {
-			h.credentials[host] = good[host].Pair()
+			h.Credentials[host] = good[host].Pair()
 		}
 	}
 	w.read, w.good = read, good
-	h.findings, h.missing = render.SortFindings(h.findings), slices.Sorted(maps.Keys(missing))
+	h.Findings, h.Missing = render.SortFindings(h.Findings), slices.Sorted(maps.Keys(missing))
 	return h
 }
 
@@ -90,7 +92,7 @@ func unusable(c *route.Credential, err error) string {
 }
 
 // pair returns nil if a part of it is not there.
-func (w *wallet) pair(p pairOf, missing map[string]bool) *outcome {
+func (w *Wallet) pair(p pairOf, missing map[string]bool) *outcome {
 	if o := w.read[p]; o != nil {
 		return o
 	}

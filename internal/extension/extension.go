@@ -84,7 +84,7 @@ type Extension struct {
 func New(o Options) *Extension {
 	return &Extension{
 		core:     o.Core,
-		renderer: &cachingRenderer{renderer: o.Renderer, wallet: newWallet(o.Materials, o.Logger), log: o.Logger},
+		renderer: &cachingRenderer{renderer: o.Renderer, wallet: NewWallet(o.Materials, o.Logger), log: o.Logger},
 		identity: o.Identity,
 		log:      o.Logger,
 		newest:   make(chan render.Publication, 1),

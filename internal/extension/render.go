@@ -14,7 +14,7 @@ import (
 // asks for the same table has its bundle at once. It is not for concurrent use.
 type cachingRenderer struct {
 	renderer Renderer
-	wallet   *wallet
+	wallet   *Wallet
 	log      *slog.Logger
 
 	version     string // of the table that was rendered; empty: none yet
@@ -25,12 +25,12 @@ type cachingRenderer struct {
 }
 
 func (c *cachingRenderer) render(p render.Publication) (render.Result, error) {
-	held := c.wallet.open(p.Table, time.Now())
-	if c.version == "" || c.version != p.Version || !reflect.DeepEqual(c.parameters, p.Parameters) || !reflect.DeepEqual(c.credentials, held.credentials) {
-		c.bundle, c.err = c.renderSafely(p, held.credentials)
-		c.version, c.parameters, c.credentials = p.Version, p.Parameters, held.credentials
+	held := c.wallet.Open(p.Table, time.Now())
+	if c.version == "" || c.version != p.Version || !reflect.DeepEqual(c.parameters, p.Parameters) || !reflect.DeepEqual(c.credentials, held.Credentials) {
+		c.bundle, c.err = c.renderSafely(p, held.Credentials)
+		c.version, c.parameters, c.credentials = p.Version, p.Parameters, held.Credentials
 	}
-	return render.Result{Bundle: c.bundle, Findings: held.findings, Missing: held.missing}, c.err
+	return render.Result{Bundle: c.bundle, Findings: held.Findings, Missing: held.Missing}, c.err
 }
 
 // renderSafely turns a panic into an error. A renderer keeps nothing between two

@@ -103,6 +103,17 @@ func (c *served) swapInto(s *proxy.Server) error {
 }
 
 func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
+	made := Serving(o)
+	made.Logger, made.AccessLog = p.options.Logger, p.options.AccessLog
+	made.ProxyID, made.ServerInfo = p.options.ProxyID, p.options.ServerInfo
+	// How long requests may take to finish is the agent's to say, which ends
+	// what goes on for longer.
+	made.Limits.Shutdown = endless
+	return made
+}
+
+// Serving is how a server behaves that an operator has configured like that.
+func Serving(o *native.Options) proxy.Options {
 	limits := proxy.DefaultLimits()
 	limits.Connect, limits.Answer, limits.MaxBody = o.ConnectTimeout, o.ReadTimeout, o.MaxBody
 	if o.MaxConnections > 0 {
@@ -114,11 +125,7 @@ func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
 	if limits.Idle = o.Idle; o.Idle == 0 {
 		limits.Idle, limits.Requests = limits.Header, 1
 	}
-	// How long requests may take to finish is the agent's to say, which ends
-	// what goes on for longer.
-	limits.Shutdown = endless
 	return proxy.Options{
-		Logger: p.options.Logger, AccessLog: p.options.AccessLog, ProxyID: p.options.ProxyID, ServerInfo: p.options.ServerInfo,
 		HideInfoHeaders: o.HideInfoHeaders, UnderscoresInHeaders: o.Underscores, AddressHash: o.IPHash,
 		SkipVerify: o.SkipVerify, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, SecurePort: o.RedirectPort,
 		Limits: limits,

@@ -2,7 +2,6 @@ package native
 
 import (
 	"crypto/tls"
-	"errors"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
@@ -33,9 +32,6 @@ type Options struct {
 // which gives them their grammar and defaults. The error lists every key that is
 // not valid.
 func ParseOptions(p render.Parameters) (Options, error) {
-	if p.Port == 0 {
-		return Options{}, errors.New("no TargetPort for the proxy to listen on")
-	}
 	shared, err := nginx.ParseOptions(p.Config)
 	if err != nil {
 		return Options{}, err

@@ -39,6 +39,9 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if p.Agentless {
 		return render.Bundle{}, errors.New("the native proxy gets its table from Interlock's agent, which is in its image: take HitlessServiceUpdate = false out, and name that image")
 	}
+	if p.Port == 0 {
+		return render.Bundle{}, errors.New("no TargetPort for the proxy to listen on")
+	}
 	if _, err := ParseOptions(p); err != nil {
 		return render.Bundle{}, err
 	}

@@ -1,0 +1,105 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/interlock-lb/interlock/internal/problem"
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/route"
+	"github.com/interlock-lb/interlock/internal/settings"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// Served is what came of serving a table.
+type Served struct {
+	Findings []render.Finding
+	Missing  []string // names of secrets that are not at hand
+}
+
+// StandaloneOptions are what a standalone needs.
+type StandaloneOptions struct {
+	Source Source
+	// Cluster is the service cluster that is served; empty: the default one.
+	Cluster string
+	// Container is the ID of the container that this process runs in; empty outside.
+	Container    string
+	PollInterval time.Duration
+	// Serve serves a table from now on. On an error the one before stands.
+	Serve  func(*route.Table) (Served, error)
+	Logger *slog.Logger
+}
+
+// Standalone is the control loop of a process that serves clients itself: it
+// keeps no services and changes nothing in Swarm.
+type Standalone struct {
+	options StandaloneOptions
+	core    *Core
+	started time.Time // the first pass; zero before
+}
+
+// NewStandalone prepares a standalone; Run starts it.
+func NewStandalone(o StandaloneOptions) *Standalone {
+	s := &Standalone{options: o}
+	s.core = &Core{
+		opts: Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Logger: o.Logger},
+		pass: s.pass, wake: make(chan struct{}, 1), journal: &journal{log: o.Logger},
+	}
+	return s
+}
+
+// Run works until ctx ends.
+func (s *Standalone) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.options.Source.Run(ctx, s.core.read) })
+	group.Go(func() error { return s.core.watchHealth(ctx) })
+	group.Go(func() error { return s.core.loop(ctx) })
+	return group.Wait()
+}
+
+// pass serves what one reading asks for. Until Swarm shows the own task it is not
+// known which networks apps can be reached over, and nothing is served yet.
+func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.Time) ([]problem.Problem, time.Duration) {
+	if s.started.IsZero() {
+		s.started = now
+	}
+	task := ownTask(snap, s.options.Container)
+	if left := s.started.Add(ownTaskVisible).Sub(now); task == nil && s.options.Container != "" && left > 0 {
+		return nil, left
+	}
+	tables, _, problems := route.Build(snap, []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}})
+	served, err := s.options.Serve(&tables[0])
+	if err != nil {
+		problems = append(problems, problem.Problem{Kind: problem.RenderFailed, Message: fmt.Sprintf("the new table cannot be served, and the one before goes on: %v", err)})
+	}
+	for _, f := range served.Findings {
+		p := ownersProblem(&tables[0], f)
+		p.Message = f.Host + ": " + p.Message
+		problems = append(problems, p)
+	}
+	for _, name := range served.Missing {
+		problems = append(problems, problem.Problem{Kind: problem.NoSecret, Value: name, Message: fmt.Sprintf(
+			"the secret %[1]s, which a label names, is not at hand, and its hosts are not served over TLS: docker service update --secret-add %[1]s and the name of the standalone's service", name)})
+	}
+	return slices.Compact(problem.Sort(problems)), 0
+}
+
+// networksOf are the IDs of the networks over which a task reaches others.
+func networksOf(snap *snapshot.Snapshot, task *snapshot.Task) []string {
+	if task == nil {
+		return nil
+	}
+	var ids []string
+	for _, a := range task.Attachments {
+		if n := snap.Network(a.NetworkID); n != nil && !n.Ingress {
+			ids = append(ids, a.NetworkID)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

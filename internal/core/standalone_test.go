@@ -1,0 +1,97 @@
+package core_test
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/core"
+	. "github.com/interlock-lb/interlock/internal/fixture"
+	"github.com/interlock-lb/interlock/internal/route"
+	"github.com/interlock-lb/interlock/internal/snapshot"
+)
+
+// standing runs a standalone in a container on what s shows, and returns the
+// tables that it was to serve once all is quiet.
+func standing(t *testing.T, container string, s ...*Swarm) []route.Table {
+	t.Helper()
+	var tables []route.Table
+	synctest.Test(t, func(t *testing.T) {
+		source := newSwarm(s[0])
+		alone := core.NewStandalone(core.StandaloneOptions{
+			Source: source, Container: container, PollInterval: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Serve: func(table *route.Table) (core.Served, error) {
+				tables = append(tables, *table)
+				return core.Served{}, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- alone.Run(ctx) }()
+		for i := range s {
+			snap := s[i].Snapshot()
+			source.mu.Lock()
+			source.snap = *snap
+			source.mu.Unlock()
+			source.readings <- snap
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return tables
+}
+
+func servedAtDemo() map[string]string {
+	return map[string]string{"com.docker.lb.hosts": "demo.local", "com.docker.lb.port": "8080"}
+}
+
+func endpointsOf(t *testing.T, tables []route.Table) []string {
+	t.Helper()
+	if len(tables) == 0 {
+		t.Fatal("nothing was served")
+	}
+	var list []string
+	for _, u := range tables[len(tables)-1].Upstreams {
+		for _, e := range u.Endpoints {
+			list = append(list, e.Addr.String())
+		}
+	}
+	return list
+}
+
+func TestAStandaloneReachesAppsOverTheNetworksOfItsOwnTask(t *testing.T) {
+	inside := func(task *snapshot.Task) { task.ContainerID = "abc" }
+	s := NewSwarm(1).Network("apps").
+		Service("demo", servedAtDemo(), Joins("apps")).Task("demo", 1, 1, On("apps", "10.0.1.5")).
+		Service("edge", nil, Joins("apps")).Task("edge", 1, 1, On("apps", "10.0.1.9"), inside)
+	if got := endpointsOf(t, standing(t, "abc", s)); !slices.Equal(got, []string{"10.0.1.5:8080"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestAStandaloneOutsideOfSwarmReachesAppsByHostPorts(t *testing.T) {
+	s := NewSwarm(1).Service("demo", servedAtDemo()).Task("demo", 1, 1, HostPort(8080, 32768))
+	for _, container := range []string{"", "unknown to Swarm"} {
+		if got := endpointsOf(t, standing(t, container, s)); len(got) != 1 {
+			t.Errorf("got %v", got)
+		}
+	}
+}
+
+func TestAnEmptyReadingThatPassesTakesNothingFromAStandalone(t *testing.T) {
+	s := NewSwarm(1).Service("demo", servedAtDemo()).Task("demo", 1, 1, HostPort(8080, 32768))
+	for _, table := range standing(t, "", s, NewSwarm(1), s) {
+		if len(table.Hosts) != 1 {
+			t.Errorf("served: %+v", table)
+		}
+	}
+}

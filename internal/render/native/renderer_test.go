@@ -1,0 +1,63 @@
+package native_test
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/render/native"
+	"github.com/interlock-lb/interlock/internal/route"
+)
+
+func table() *route.Table {
+	secret := route.Material{Name: "shop", ID: "id"}
+	return &route.Table{
+		Hosts: []route.VirtualHost{
+			{Name: "a.test", Credential: &route.Credential{Chain: secret, Key: secret, Asker: "shop"}, Routes: []route.Route{{PathPrefix: "/", TLSOnly: true, Forward: route.Forward{Upstreams: []string{"app"}}}}},
+			{Name: "b.test", Credential: &route.Credential{Chain: secret, Key: secret, Asker: "shop"}, Routes: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"app"}}}}},
+		},
+		Upstreams: []route.Upstream{{Name: "app", Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.1:80"), Task: "t"}}}},
+	}
+}
+
+func TestWhatIsRenderedIsReadAgain(t *testing.T) {
+	p := render.Parameters{Port: 80, SSLPort: 443, PublishedSSLPort: 8443, Config: map[string]any{"ReadTimeout": 30.0, "MaxConnections": 2048.0, "SSLProtocols": "TLSv1.3", "IPHash": true}}
+	pair := render.Pair{Chain: []byte("chain"), Key: []byte("key")}
+	c := render.Credentials{"a.test": pair, "b.test": pair}
+	b, err := (&native.Renderer{}).Render(table(), p, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := (&native.Renderer{}).Render(table(), p, c)
+	if err != nil || again.Version() != b.Version() {
+		t.Errorf("the same input gives another bundle: %v", err)
+	}
+	if len(b.Files) != 2 || b.Files[0].Path != native.File || b.Files[0].Sensitive || !b.Files[1].Sensitive || b.Files[1].Mode != 0o600 {
+		t.Fatalf("got %+v", b.Files)
+	}
+	read, err := native.Read(b.Files[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(read.Table, table()) || read.Token != b.Token || read.Keys["a.test"] != b.Files[1].Path || read.Keys["b.test"] != b.Files[1].Path {
+		t.Errorf("read: %+v", read)
+	}
+	if o := read.Options; o.ReadTimeout != 30*time.Second || o.MaxConnections != 2048 || o.MinTLS != 0x304 || o.MaxTLS != 0x304 || !o.IPHash || o.RedirectPort != 8443 || o.Idle != 75*time.Second {
+		t.Errorf("options: %+v", o)
+	}
+}
+
+func TestWhatCannotBeServedIsNotRendered(t *testing.T) {
+	for want, p := range map[string]render.Parameters{
+		"HitlessServiceUpdate": {Port: 80, Agentless: true},
+		"TargetPort":           {},
+		"ReadTimeout":          {Port: 80, Config: map[string]any{"ReadTimeout": "soon"}},
+	} {
+		if _, err := (&native.Renderer{}).Render(table(), p, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error about %s, got %v", want, err)
+		}
+	}
+}
