@@ -199,7 +199,7 @@ func (d *draft) dropUnused(r *reader) {
 	for _, k := range optionKeys {
 		if d.options[k.name] != nil && k.proxies&used == 0 {
 			delete(d.Config, k.name)
-			r.notice(d.path+".Config."+k.name, "has no effect: it is for %s, and this extension's Image and Args make it one for %s.", k.proxies, used)
+			r.notice(d.path+".Config."+k.name, "has no effect: it is for %s, and this extension's Image and Args make it one for %s.", strings.Join(k.proxies.names(), " and "), used)
 		}
 	}
 	if d.HitlessServiceUpdate == nil && !d.Hitless() {

@@ -13,6 +13,7 @@ const (
 	every = both | native
 )
 
+// String is how the documentation has it.
 func (p proxies) String() string {
 	switch p {
 	case both:
@@ -20,6 +21,10 @@ func (p proxies) String() string {
 	case every:
 		return "all"
 	}
+	return strings.Join(p.names(), ", ")
+}
+
+func (p proxies) names() []string {
 	var list []string
 	for _, one := range []struct {
 		kind proxies
@@ -29,7 +34,7 @@ func (p proxies) String() string {
 			list = append(list, one.name)
 		}
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // optionKeys are the keys of [Extensions.NAME.Config]. The defaults are the
