@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"testing"
 
 	"github.com/interlock-lb/interlock/internal/proxy"
@@ -33,33 +32,15 @@ func (x *exchange) read(end []byte) error {
 // nothing for it.
 func frugalApp(t *testing.T, end, answer []byte) netip.AddrPort {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var served sync.WaitGroup
-	t.Cleanup(func() {
-		listener.Close()
-		served.Wait()
-	})
-	served.Go(func() {
-		for {
-			c, err := listener.Accept()
-			if err != nil {
+	return listen(t, func(c net.Conn) {
+		defer c.Close()
+		x := exchange{c, make([]byte, 4096)}
+		for x.read(end) == nil {
+			if _, err := c.Write(answer); err != nil {
 				return
 			}
-			served.Go(func() {
-				defer c.Close()
-				x := exchange{c, make([]byte, 4096)}
-				for x.read(end) == nil {
-					if _, err := c.Write(answer); err != nil {
-						return
-					}
-				}
-			})
 		}
 	})
-	return netip.MustParseAddrPort(listener.Addr().String())
 }
 
 func TestAProxiedRequestAllocatesNothing(t *testing.T) {

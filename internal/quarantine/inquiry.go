@@ -87,9 +87,6 @@ const (
 // Outcome returns what the last search came to.
 func (w *Ward) Outcome() Outcome { return w.outcome }
 
-// Searching reports whether a search is under way.
-func (w *Ward) Searching() bool { return w.inquiry != nil && w.inquiry.scope != due }
-
 // Served is told that a proxy serves the table of the last Take. It returns
 // whether Take or Trial would answer otherwise now.
 func (w *Ward) Served(now time.Time) (news bool) {

@@ -12,16 +12,17 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/interlock-lb/interlock/test/lab"
 )
 
 const (
 	// commandLimit bounds one block typed once.
 	commandLimit = 4 * time.Minute
 	// repeatLimit bounds the wait for what a page promises, attemptLimit one
-	// attempt, and retryEvery is the pause between two.
+	// attempt.
 	repeatLimit  = 2 * time.Minute
 	attemptLimit = 30 * time.Second
-	retryEvery   = 200 * time.Millisecond
 )
 
 // Shell types a page's commands, as /bin/sh with -e.
@@ -62,24 +63,7 @@ func (s Shell) write(step Step) error {
 }
 
 func (s Shell) repeat(ctx context.Context, step Step) error {
-	ctx, cancel := context.WithTimeout(ctx, repeatLimit)
-	defer cancel()
-	var last error
-	for {
-		err := s.once(ctx, step, attemptLimit)
-		if err == nil {
-			return nil
-		}
-		// What ended with the wait says nothing about why the wait was in vain.
-		if last == nil || ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("not so after %s: %w", repeatLimit, last)
-		case <-time.After(retryEvery):
-		}
-	}
+	return lab.Eventually(ctx, repeatLimit, func(ctx context.Context) error { return s.once(ctx, step, attemptLimit) })
 }
 
 func (s Shell) once(ctx context.Context, step Step, limit time.Duration) error {

@@ -99,38 +99,36 @@ type outline struct {
 func outlineOf(text string) (outline, error) {
 	found := outline{httpEnd: -1, has: make(map[string]bool), inHTTP: make(map[string]bool)}
 	r := operatorReader{text: text}
-	var words []string
 	var depth int
 	var inHTTP bool
-	for r.skipBlank() {
-		c := text[r.at]
-		if strings.IndexByte(";{}", c) < 0 {
-			words = append(words, r.word())
-			continue
-		}
-		if len(words) > 0 && depth == 0 {
-			found.has[words[0]] = true
-			inHTTP = words[0] == "http" && c == '{'
-		} else if len(words) > 0 && depth == 1 && inHTTP {
-			found.inHTTP[words[0]] = true
-		}
-		words = nil
-		switch c {
-		case '{':
-			depth++
-		case '}':
-			depth--
-			if depth == 0 && inHTTP {
-				found.httpEnd = r.at
+	for {
+		s, complete := r.statement()
+		if !complete {
+			if depth > 0 || len(s.words) > 0 {
+				return outline{}, errors.New("a block or a directive is not closed at the end")
 			}
+			return found, nil
 		}
+		found.note(&s, depth, &inHTTP)
+		depth += s.deeper()
 		if depth < 0 {
-			return outline{}, fmt.Errorf("line %d closes a block that none has opened", 1+strings.Count(text[:r.at], "\n"))
+			return outline{}, fmt.Errorf("line %d closes a block that none has opened", 1+strings.Count(text[:r.at-1], "\n"))
 		}
-		r.at++
+		if s.end == '}' && depth == 0 && inHTTP {
+			found.httpEnd = r.at - 1
+		}
 	}
-	if depth > 0 || len(words) > 0 {
-		return outline{}, errors.New("a block or a directive is not closed at the end")
+}
+
+// note takes down a directive by its depth. inHTTP is whether the block at the
+// top that was opened last is http.
+func (o *outline) note(s *statement, depth int, inHTTP *bool) {
+	switch {
+	case len(s.words) == 0:
+	case depth == 0:
+		o.has[s.words[0]] = true
+		*inHTTP = s.words[0] == "http" && s.end == '{'
+	case depth == 1 && *inHTTP:
+		o.inHTTP[s.words[0]] = true
 	}
-	return found, nil
 }

@@ -18,34 +18,56 @@ func operatorDirectives(lines []string) []operatorDirective {
 	}
 	r := operatorReader{text: text.String()}
 	var list []operatorDirective
-	var words []string
-	for depth, start := 0, 0; r.skipBlank(); {
-		c := r.text[r.at]
-		if strings.IndexByte(";{}", c) < 0 {
-			if len(words) == 0 {
-				start = r.at
-			}
-			words = append(words, r.word())
-			continue
+	for depth := 0; ; {
+		s, complete := r.statement()
+		if !complete {
+			return list
 		}
-		r.at++
-		if depth == 0 && len(words) > 0 && c != '}' {
-			list = append(list, operatorDirective{words, r.text[start:r.at]})
+		if depth == 0 && len(s.words) > 0 && s.end != '}' {
+			list = append(list, operatorDirective{s.words, r.text[s.start:r.at]})
 		}
-		words = nil
-		switch c {
-		case '{':
-			depth++
-		case '}':
-			depth--
-		}
+		depth += s.deeper()
 	}
-	return list
 }
 
 type operatorReader struct {
 	text string
 	at   int
+}
+
+// statement is what nginx reads in one go.
+type statement struct {
+	words []string // without their quotes
+	start int      // of the first word
+	end   byte     // a semicolon or a brace
+}
+
+// deeper is by how much what follows is deeper in blocks.
+func (s *statement) deeper() int {
+	switch s.end {
+	case '{':
+		return 1
+	case '}':
+		return -1
+	}
+	return 0
+}
+
+// statement reads on to behind the next semicolon or brace. One that the text
+// ends within is not complete.
+func (r *operatorReader) statement() (s statement, complete bool) {
+	for r.skipBlank() {
+		if c := r.text[r.at]; strings.IndexByte(";{}", c) >= 0 {
+			s.end = c
+			r.at++
+			return s, true
+		}
+		if len(s.words) == 0 {
+			s.start = r.at
+		}
+		s.words = append(s.words, r.word())
+	}
+	return s, false
 }
 
 // skipBlank goes on to the next word or what ends a directive; false at the end.
