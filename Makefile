@@ -5,6 +5,9 @@ COMMIT ?= $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 # Goes before every image's name, e.g. registry.example.com:5000/
 IMAGE_PREFIX ?=
 
+# How long make soak-proxy takes
+SOAK ?= 1h
+
 OUT := build
 # scripts/install-go puts Go there on a machine that has none.
 export PATH := $(CURDIR)/$(OUT)/go/bin:$(PATH)
@@ -103,6 +106,10 @@ $(GOVULNCHECK):
 .PHONY: bench
 bench: ## measure the figures of bench/
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+
+.PHONY: soak-proxy
+soak-proxy: ## an hour of the native proxy beside websockets and churn (SOAK=10m for less)
+	go test -run TestNothingGrowsBesideWebsocketsAndChurn -v -timeout 24h ./internal/proxy -soak $(SOAK)
 
 ## Trying out
 
