@@ -102,7 +102,7 @@ func (f *files) stage(list []render.File) (root string, err error) {
 		return "", fmt.Errorf("making a folder for a check: %w", err)
 	}
 	for _, file := range list {
-		if err := writeFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
+		if err := WriteFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
 			unstage(root)
 			return "", fmt.Errorf("staging a file: %w", err)
 		}
@@ -130,7 +130,7 @@ func (f *files) place(list []render.File) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making a bundle's folder: %w", err)
 		}
-		if err := writeFile(folder, rest, file.Mode, file.Data); err != nil {
+		if err := WriteFile(folder, rest, file.Mode, file.Data); err != nil {
 			return fmt.Errorf("placing a file: %w", err)
 		}
 	}
@@ -154,10 +154,10 @@ func (f *files) remove(list, keep []render.File) {
 	}
 }
 
-// writeFile replaces the file name below folder: written beside it, brought to
+// WriteFile replaces the file name below folder: written beside it, brought to
 // the disk, then renamed. No symbolic link leads out of the folder. Of several
 // that write the same file at once the last one wins.
-func writeFile(folder, name string, mode fs.FileMode, data []byte) error {
+func WriteFile(folder, name string, mode fs.FileMode, data []byte) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
@@ -186,15 +186,18 @@ const (
 	temporarySuffix = ".new"
 )
 
-// removeAbandoned removes what a writeFile of that name left behind that was
-// killed, at least age ago: another one may be at work.
-func removeAbandoned(root *os.Root, name string, age time.Duration) {
+// abandonedAfter is the age at which nobody can still be writing a file.
+const abandonedAfter = time.Hour
+
+// RemoveAbandoned removes what a WriteFile of that name left behind in a folder
+// that was killed, if that is long enough ago: another one may be at work.
+func RemoveAbandoned(root *os.Root, name string) {
 	abandoned, err := fs.Glob(root.FS(), temporaryPrefix+name+"*"+temporarySuffix)
 	if err != nil {
 		return
 	}
 	for _, path := range abandoned {
-		if info, err := root.Lstat(path); err == nil && time.Since(info.ModTime()) >= age {
+		if info, err := root.Lstat(path); err == nil && time.Since(info.ModTime()) >= abandonedAfter {
 			_ = root.Remove(path)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/interlock-lb/interlock/internal/render"
 )
@@ -16,9 +15,6 @@ import (
 // lastGoodFile is the file of the last good bundle in the state folder: a
 // header line, then JSON, encrypted because a bundle may hold keys.
 const lastGoodFile = "last-good"
-
-// abandonedAfter is the age at which nobody can still be writing a file.
-const abandonedAfter = time.Hour
 
 // storeHeader begins the header line; its number counts incompatible formats.
 const (
@@ -57,7 +53,7 @@ func openStore(dir string, key func() ([]byte, error)) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the state folder: %w", err)
 	}
-	removeAbandoned(root, lastGoodFile, abandonedAfter)
+	RemoveAbandoned(root, lastGoodFile)
 	return &store{dir: dir, root: root, vault: vault{key: key}}, nil
 }
 
@@ -76,7 +72,7 @@ func (s *store) save(b *served) error {
 	if err != nil {
 		return fmt.Errorf("encrypting the bundle: %w", err)
 	}
-	if err := writeFile(s.dir, lastGoodFile, 0o600, append([]byte(storeHeader), sealed...)); err != nil {
+	if err := WriteFile(s.dir, lastGoodFile, 0o600, append([]byte(storeHeader), sealed...)); err != nil {
 		return fmt.Errorf("writing the last good bundle: %w", err)
 	}
 	return nil

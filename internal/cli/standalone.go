@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -22,8 +23,8 @@ import (
 
 // standaloneOptions are the flags of a standalone.
 type standaloneOptions struct {
-	config, docker, socket, listen, listenTLS, secrets, cluster string
-	redirectPort                                                uint16
+	config, docker, socket, listen, listenTLS, secrets, state, cluster string
+	redirectPort                                                       uint16
 }
 
 // standalonePoll is how often Swarm is read when nothing announces a change.
@@ -44,6 +45,7 @@ func (p *process) standaloneCommand() *cobra.Command {
 	f.StringVar(&o.listenTLS, "listen-tls", ":443", "`ADDRESS` for TLS; empty: none")
 	f.Uint16Var(&o.redirectPort, "redirect-port", 443, "`PORT` that clients are redirected to who must speak TLS")
 	f.StringVar(&o.secrets, "secrets", render.MountedDir, "`FOLDER` with the secrets that labels name")
+	f.StringVar(&o.state, "state", core.StateFolder, "`FOLDER` that keeps the last table, to start with while Swarm cannot be read")
 	f.StringVar(&o.cluster, "cluster", "", "service `CLUSTER` to serve (default: the file's, or the default one)")
 	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runStandalone(ctx, o) })
 	return cmd
@@ -88,27 +90,58 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 	}
 	options := agentnative.Serving(&serving)
 	options.Logger, options.AccessLog, options.ProxyID, options.ServerInfo = log, p.stdout, hostname(), serverInfo()
-	server := proxy.New(options)
+	stand := &stand{
+		server: proxy.New(options), wallet: extension.NewWallet(material.Folder(o.secrets), log),
+		last: agentnative.NewLastTable(o.state, e.ServiceCluster, log), log: log,
+	}
+	stand.resume()
 	group, ctx := errgroup.WithContext(ctx)
 	// Clients get an answer, if only that there is none, while Docker is waited for.
-	group.Go(func() error { return server.Run(ctx, entrances...) })
+	group.Go(func() error { return stand.server.Run(ctx, entrances...) })
+	group.Go(func() error { return stand.last.Run(ctx) })
 	group.Go(func() error {
 		swarm, err := dialSwarm(ctx, s, log)
 		if err != nil {
 			return err
 		}
 		defer swarm.Close()
-		wallet := extension.NewWallet(material.Folder(o.secrets), log)
 		log.Info("standalone started", "version", version, "docker", s.DockerURL, "cluster", e.ServiceCluster)
 		return core.NewStandalone(core.StandaloneOptions{
 			Source: source(swarm, o.socket, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
-			Serve: func(t *route.Table) (core.Served, error) {
-				held := wallet.Open(t, time.Now())
-				return core.Served{Findings: held.Findings, Missing: held.Missing}, server.Swap(t, held.Credentials)
-			},
+			Serve: stand.serve,
 		}).Run(ctx)
 	})
 	return group.Wait()
+}
+
+// stand is what a standalone serves its clients with.
+type stand struct {
+	server *proxy.Server
+	wallet *extension.Wallet
+	last   *agentnative.LastTable
+	log    *slog.Logger
+}
+
+// resume serves what was served last, until Swarm has been read.
+func (s *stand) resume() {
+	t, err := s.last.Load()
+	if err == nil && t != nil {
+		if err = s.server.Swap(t, s.wallet.Open(t, time.Now()).Credentials); err == nil {
+			s.log.Info("serving the last table until Swarm has been read", "hosts", len(t.Hosts))
+		}
+	}
+	if err != nil {
+		s.log.Warn("the last table cannot be served; clients are told so until Swarm has been read", "error", err)
+	}
+}
+
+func (s *stand) serve(t *route.Table) (core.Served, error) {
+	held := s.wallet.Open(t, time.Now())
+	err := s.server.Swap(t, held.Credentials)
+	if err == nil {
+		s.last.Keep(t)
+	}
+	return core.Served{Findings: held.Findings, Missing: held.Missing}, err
 }
 
 func openEntrances(ctx context.Context, o standaloneOptions) ([]proxy.Entrance, error) {
