@@ -33,16 +33,16 @@ type simulated struct {
 }
 
 func simulate() *simulated {
-	snap := new(snapshot.Snapshot)
+	var lists snapshot.Lists
 	for i := range manyNodes {
-		snap.Nodes = append(snap.Nodes, snapshot.Node{
+		lists.Nodes = append(lists.Nodes, snapshot.Node{
 			ID: fmt.Sprintf("node%021d", i), Hostname: fmt.Sprintf("node-%d", i), Ready: true, Addr: netip.AddrFrom4([4]byte{10, 0, byte(i / 250), byte(i%250 + 1)}),
 		})
 	}
 	for i := range manyServices {
 		replicas := uint64(tasksEach)
 		id := fmt.Sprintf("service%018d", i)
-		snap.Services = append(snap.Services, snapshot.Service{
+		lists.Services = append(lists.Services, snapshot.Service{
 			ID: id, Version: 1, CreatedAt: time.Unix(int64(i), 0),
 			Spec: snapshot.ServiceSpec{
 				Name: fmt.Sprintf("app-%d", i), Image: "app:1", Replicas: &replicas, Env: map[string]string{"A": "1"},
@@ -52,27 +52,29 @@ func simulate() *simulated {
 		})
 		for j := range tasksEach {
 			n := i*tasksEach + j
-			snap.Tasks = append(snap.Tasks, snapshot.Task{
-				ID: fmt.Sprintf("task%021d", n), ServiceID: id, NodeID: snap.Nodes[n%manyNodes].ID, Slot: j + 1,
+			lists.Tasks = append(lists.Tasks, snapshot.Task{
+				ID: fmt.Sprintf("task%021d", n), ServiceID: id, NodeID: lists.Nodes[n%manyNodes].ID, Slot: j + 1,
 				State: snapshot.TaskRunning, Desired: snapshot.TaskRunning, Message: "started", ContainerID: fmt.Sprintf("%064d", n),
 				Ports: []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: uint16(30000 + n/manyNodes), Mode: snapshot.PublishHost}},
 			})
 		}
 	}
-	snap.Sort()
-	return &simulated{snap: snap, readings: make(chan *snapshot.Snapshot)}
+	return &simulated{snap: lists.Snapshot(nil), readings: make(chan *snapshot.Snapshot)}
 }
 
-// stop has one task told to stop, or to run again.
-func (s *simulated) stop(task int) *snapshot.Snapshot {
+// stop has one task told to stop, or to run again: the first of a service. As a
+// source does, it shares all that it does not change.
+func (s *simulated) stop(service int) *snapshot.Snapshot {
 	next := *s.snap
 	next.Tasks = slices.Clone(s.snap.Tasks)
-	t := &next.Tasks[task]
+	tasks := &snapshot.Tasks{ServiceID: next.Tasks[service].ServiceID, List: slices.Clone(next.Tasks[service].List)}
+	t := *tasks.List[0]
 	if t.Desired == snapshot.TaskRunning {
 		t.Desired = snapshot.TaskShutdown
 	} else {
 		t.Desired = snapshot.TaskRunning
 	}
+	tasks.List[0], next.Tasks[service] = &t, tasks
 	s.snap = &next
 	return s.snap
 }
@@ -155,7 +157,7 @@ func BenchmarkLargeSwarm(b *testing.B) {
 	count := 0
 	for b.Loop() {
 		for i := range changesEach {
-			snap := s.stop(i * 997)
+			snap := s.stop(i * 997 % manyServices)
 			began := time.Now()
 			s.readings <- snap
 			<-outdated

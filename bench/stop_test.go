@@ -81,7 +81,7 @@ func watchStops(b *testing.B) *stops {
 // look finds tasks that run still, and were not known as told to stop.
 func (s *stops) look(snap *snapshot.Snapshot, known map[string]bool) {
 	now := time.Now()
-	for _, t := range snap.Tasks {
+	for t := range snap.AllTasks() {
 		if t.State == snapshot.TaskRunning && t.Desired > snapshot.TaskRunning && !known[t.ID] && len(t.ContainerID) > 12 {
 			known[t.ID] = true
 			select {

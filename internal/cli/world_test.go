@@ -40,7 +40,7 @@ func worldOf(t *testing.T, config string) (w world) {
 	}
 	w.docker, w.notices = dockerOptions(s, nil), s.Notices()
 	synctest.Test(t, func(t *testing.T) {
-		swarm := &fakeSwarm{snap: *services()}
+		swarm := &fakeSwarm{lists: services()}
 		c := core.New(core.Options{
 			Settings: s, Source: swarm, Applier: swarm, Deliverer: nobody{}, Issuer: issuer{},
 			Container: "container-interlock-1", Logger: slog.New(slog.DiscardHandler),
@@ -73,7 +73,7 @@ func worldOf(t *testing.T, config string) (w world) {
 
 // services are the core's, an app in host mode, one with a certificate whose
 // tasks speak TLS and one on an overlay network.
-func services() *snapshot.Snapshot {
+func services() snapshot.Lists {
 	labels := func(hosts string) map[string]string {
 		return map[string]string{"com.docker.lb.hosts": hosts, "com.docker.lb.port": "8080"}
 	}
@@ -84,7 +84,7 @@ func services() *snapshot.Snapshot {
 		Service("demo", labels("demo.local")).Task("demo", 1, 2, fixture.HostPort(8080, 30001)).
 		Service("secure", secure).Task("secure", 1, 2, fixture.HostPort(8080, 30002)).
 		Service("shop", labels("shop.local"), fixture.Joins("apps")).Task("shop", 1, 2, fixture.On("apps", "10.0.1.7")).
-		Snapshot()
+		Lists()
 	s.Configs = []snapshot.Object{{ID: "config-ours", Name: "ours"}}
 	s.Secrets = []snapshot.Object{{ID: "secret-secure", Name: "secure.pem"}}
 	return s
@@ -93,8 +93,8 @@ func services() *snapshot.Snapshot {
 // fakeSwarm shows what is applied in the next reading, one each second.
 type fakeSwarm struct {
 	core.Applier
-	mu   sync.Mutex
-	snap snapshot.Snapshot
+	mu    sync.Mutex
+	lists snapshot.Lists
 }
 
 func (s *fakeSwarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
@@ -114,10 +114,7 @@ func (s *fakeSwarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) e
 func (s *fakeSwarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	snap := s.snap
-	snap.Services, snap.Secrets = slices.Clone(snap.Services), slices.Clone(snap.Secrets)
-	snap.Sort()
-	return &snap, nil
+	return s.lists.Snapshot(nil), nil
 }
 
 func (s *fakeSwarm) Health() error { return nil }
@@ -125,23 +122,23 @@ func (s *fakeSwarm) Health() error { return nil }
 func (s *fakeSwarm) CreateService(_ context.Context, spec snapshot.ServiceSpec) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.snap.Services = append(s.snap.Services, snapshot.Service{ID: "svc-" + spec.Name, Version: 1, Spec: spec})
+	s.lists.Services = append(s.lists.Services, snapshot.Service{ID: "svc-" + spec.Name, Version: 1, Spec: spec})
 	return "svc-" + spec.Name, nil
 }
 
 func (s *fakeSwarm) UpdateService(_ context.Context, id string, _ uint64, spec snapshot.ServiceSpec) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.IndexFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
-	s.snap.Services[i].Spec = spec
-	s.snap.Services[i].Version++
+	i := slices.IndexFunc(s.lists.Services, func(v snapshot.Service) bool { return v.ID == id })
+	s.lists.Services[i].Spec = spec
+	s.lists.Services[i].Version++
 	return nil
 }
 
 func (s *fakeSwarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
+	s.lists.Secrets = append(s.lists.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
 	return "secret-" + name, nil
 }
 
@@ -149,7 +146,7 @@ func (s *fakeSwarm) specs() map[string]snapshot.ServiceSpec {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	specs := make(map[string]snapshot.ServiceSpec)
-	for _, service := range s.snap.Services {
+	for _, service := range s.lists.Services {
 		specs[service.Spec.Name] = service.Spec
 	}
 	return specs

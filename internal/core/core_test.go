@@ -38,8 +38,8 @@ func TestTheConfiguredServicesAreCreatedOnce(t *testing.T) {
 		if len(proxy.Secrets) != 1 || len(extension.Secrets) != 1 || proxy.Secrets[0].ID == extension.Secrets[0].ID {
 			t.Errorf("want an identity of its own for each; got %v and %v", proxy.Secrets, extension.Secrets)
 		}
-		if r.swarm.updates != 0 || len(r.swarm.snap.Services) != 3 {
-			t.Errorf("%d services and %d updates, want 3 and 0", len(r.swarm.snap.Services), r.swarm.updates)
+		if r.swarm.updates != 0 || len(r.swarm.lists.Services) != 3 {
+			t.Errorf("%d services and %d updates, want 3 and 0", len(r.swarm.lists.Services), r.swarm.updates)
 		}
 		if problems := r.Problems(); len(problems) != 0 {
 			t.Errorf("problems: %v", problems)
@@ -50,7 +50,7 @@ func TestTheConfiguredServicesAreCreatedOnce(t *testing.T) {
 func TestACoreThatMovesTellsTheExtensionWhereAndLeavesTheProxyAlone(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		before := r.spec(t, "interlock-proxy")
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-interlock" })
 			s.Tasks[i].NodeID = "node-2"
 			s.Tasks[i].Ports = []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: 32999, Mode: snapshot.PublishHost}}
@@ -67,7 +67,7 @@ func TestACoreThatMovesTellsTheExtensionWhereAndLeavesTheProxyAlone(t *testing.T
 
 // ownTask changes the core's task and lets the core see it.
 func (r running) ownTask(f func(*snapshot.Task)) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-interlock" })
 		f(&s.Tasks[i])
 	})
@@ -196,7 +196,7 @@ func TestATableIsPublishedAnewOnlyWhenItChanges(t *testing.T) {
 		if again, _ := r.Tables().Publication(""); again.Generation != first.Generation {
 			t.Errorf("the same Swarm was published as generation %d and %d", first.Generation, again.Generation)
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-demo" })
 			s.Tasks[i].Ports[0].Published = 32900
 		})
@@ -212,7 +212,7 @@ func TestATableIsPublishedAnewOnlyWhenItChanges(t *testing.T) {
 func TestABundleOfAnOldTableDoesNotReplaceANewerOne(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		old, _ := r.Tables().Publication("")
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			s.Services = slices.DeleteFunc(s.Services, func(s snapshot.Service) bool { return s.ID == "svc-demo" })
 		})
 		r.settle()
@@ -236,7 +236,7 @@ func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSame(t *testing
 			}
 		}
 		r.swarm.mu.Lock()
-		whole := *r.swarm.reading()
+		whole := r.swarm.lists
 		r.swarm.mu.Unlock()
 		r.swarm.readings <- &snapshot.Snapshot{}
 		r.wait(3 * time.Second)
@@ -252,13 +252,13 @@ func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSame(t *testing
 		unchanged("while no reading confirms it")
 
 		r.swarm.mu.Lock()
-		r.swarm.snap, r.swarm.unreadable = snapshot.Snapshot{}, nil
+		r.swarm.lists, r.swarm.unreadable = snapshot.Lists{}, nil
 		r.swarm.mu.Unlock()
 		r.wait(time.Minute)
 		if now, _ := r.Tables().Publication(""); len(now.Table.Hosts) != 0 {
 			t.Error("routes are still there after a minute of confirmed emptiness")
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) { *s = whole })
+		r.swarm.change(func(s *snapshot.Lists) { *s = whole })
 		r.wait(time.Second)
 		if now, _ := r.Tables().Publication(""); now.Version != before.Version {
 			t.Error("the routes did not come back")
@@ -280,7 +280,7 @@ func TestWhatSwarmRefusesIsSaidAndTriedAgain(t *testing.T) {
 		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("one")})
 		r.swarm.mu.Lock()
 		r.swarm.refuse = fs.ErrPermission
-		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
+		r.swarm.lists.Services = slices.DeleteFunc(r.swarm.lists.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
 		r.swarm.mu.Unlock()
 		r.wait(time.Minute) // past the time in which a created service may not show yet
 		r.settle()
@@ -307,7 +307,7 @@ func TestAnUpdateThatSwarmRolledBackIsNotTriedAgain(t *testing.T) {
 		if r.swarm.updates != 1 {
 			t.Fatalf("%d updates for a moved core, want 1", r.swarm.updates)
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Services, func(v snapshot.Service) bool { return v.Spec.Name == "interlock-ext" })
 			s.Services[i].Spec, s.Services[i].Update = before, snapshot.UpdateRollbackCompleted
 			s.Services[i].Version++
@@ -347,17 +347,17 @@ func TestABundleOfAnotherCoresTableIsNotTaken(t *testing.T) {
 func TestASecretOfSomebodyElseWithAnIdentitysNameIsEvaded(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		r.swarm.mu.Lock()
-		for i := range r.swarm.snap.Secrets {
-			r.swarm.snap.Secrets[i].Labels = nil // as a tenant would have made it
+		for i := range r.swarm.lists.Secrets {
+			r.swarm.lists.Secrets[i].Labels = nil // as a tenant would have made it
 		}
-		r.swarm.snap.Services = slices.DeleteFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
+		r.swarm.lists.Services = slices.DeleteFunc(r.swarm.lists.Services, func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
 		r.swarm.mu.Unlock()
 		r.wait(time.Minute) // past the time in which a created service may not show yet
 		r.settle()
 		for _, name := range []string{"interlock-ext", "interlock-proxy"} {
 			spec := r.spec(t, name)
-			i := slices.IndexFunc(r.swarm.snap.Secrets, func(o snapshot.Object) bool { return o.ID == spec.Secrets[0].ID })
-			if r.swarm.snap.Secrets[i].Labels == nil {
+			i := slices.IndexFunc(r.swarm.lists.Secrets, func(o snapshot.Object) bool { return o.ID == spec.Secrets[0].ID })
+			if r.swarm.lists.Secrets[i].Labels == nil {
 				t.Errorf("%s is given a secret that is not ours", name)
 			}
 		}
@@ -366,11 +366,11 @@ func TestASecretOfSomebodyElseWithAnIdentitysNameIsEvaded(t *testing.T) {
 
 func TestAReadingFromBeforeACreationDoesNotCreateTwice(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
-		stale := snapshot.Snapshot{Nodes: r.swarm.snap.Nodes, Tasks: r.swarm.snap.Tasks, Secrets: r.swarm.snap.Secrets}
-		stale.Services = slices.DeleteFunc(slices.Clone(r.swarm.snap.Services), func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
-		r.swarm.readings <- &stale
+		stale := snapshot.Lists{Nodes: r.swarm.lists.Nodes, Tasks: r.swarm.lists.Tasks, Secrets: r.swarm.lists.Secrets}
+		stale.Services = slices.DeleteFunc(slices.Clone(r.swarm.lists.Services), func(s snapshot.Service) bool { return s.ID != "svc-interlock" })
+		r.swarm.readings <- stale.Snapshot(nil)
 		r.wait(3 * time.Second)
-		if n := len(r.swarm.snap.Services); n != 3 {
+		if n := len(r.swarm.lists.Services); n != 3 {
 			t.Errorf("there are %d services, want 3", n)
 		}
 	})

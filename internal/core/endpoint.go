@@ -125,9 +125,9 @@ func ownTask(snap *snapshot.Snapshot, container string) *snapshot.Task {
 	if container == "" {
 		return nil
 	}
-	for i := range snap.Tasks {
-		if strings.HasPrefix(snap.Tasks[i].ContainerID, container) {
-			return &snap.Tasks[i]
+	for t := range snap.AllTasks() {
+		if strings.HasPrefix(t.ContainerID, container) {
+			return t
 		}
 	}
 	return nil
@@ -139,9 +139,8 @@ func leads(snap *snapshot.Snapshot, own *snapshot.Task) bool {
 	if own.Desired != snapshot.TaskRunning {
 		return false
 	}
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
-		rival := t.ServiceID == own.ServiceID && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning
+	for _, t := range snap.TasksOf(own.ServiceID) {
+		rival := t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning
 		if rival && cmp.Or(cmp.Compare(t.Slot, own.Slot), strings.Compare(t.ID, own.ID)) < 0 {
 			return false
 		}

@@ -26,7 +26,8 @@ import (
 // next reading.
 type swarm struct {
 	mu         sync.Mutex
-	snap       snapshot.Snapshot
+	lists      snapshot.Lists
+	last       *snapshot.Snapshot // as read; nil: not yet
 	readings   chan *snapshot.Snapshot
 	refuse     error // what every change is answered with
 	unreadable error // what a reading on demand is answered with
@@ -38,7 +39,7 @@ type swarm struct {
 }
 
 func newSwarm(s *Swarm) *swarm {
-	return &swarm{snap: *s.Snapshot(), readings: make(chan *snapshot.Snapshot, 100), contents: make(map[string][]byte)}
+	return &swarm{lists: s.Lists(), readings: make(chan *snapshot.Snapshot, 100), contents: make(map[string][]byte)}
 }
 
 func (s *swarm) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
@@ -76,17 +77,13 @@ func (s *swarm) show() {
 }
 
 func (s *swarm) reading() *snapshot.Snapshot {
-	snap := snapshot.Snapshot{
-		Services: slices.Clone(s.snap.Services), Tasks: slices.Clone(s.snap.Tasks), Nodes: slices.Clone(s.snap.Nodes),
-		Networks: slices.Clone(s.snap.Networks), Secrets: slices.Clone(s.snap.Secrets), Configs: slices.Clone(s.snap.Configs),
-	}
-	snap.Sort()
-	return &snap
+	s.last = s.lists.Snapshot(s.last)
+	return s.last
 }
 
-func (s *swarm) change(f func(*snapshot.Snapshot)) {
+func (s *swarm) change(f func(*snapshot.Lists)) {
 	s.mu.Lock()
-	f(&s.snap)
+	f(&s.lists)
 	s.mu.Unlock()
 	s.show()
 }
@@ -103,7 +100,7 @@ func (s *swarm) CreateService(_ context.Context, spec snapshot.ServiceSpec) (str
 		return "", err
 	}
 	id := "svc-" + spec.Name
-	s.snap.Services = append(s.snap.Services, snapshot.Service{ID: id, Version: 1, Spec: spec})
+	s.lists.Services = append(s.lists.Services, snapshot.Service{ID: id, Version: 1, Spec: spec})
 	return id, nil
 }
 
@@ -128,8 +125,8 @@ func (s *swarm) UpdateService(_ context.Context, id string, version uint64, spec
 }
 
 func (s *swarm) service(id string) *snapshot.Service {
-	i := slices.IndexFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
-	return &s.snap.Services[i]
+	i := slices.IndexFunc(s.lists.Services, func(v snapshot.Service) bool { return v.ID == id })
+	return &s.lists.Services[i]
 }
 
 func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
@@ -138,10 +135,10 @@ func (s *swarm) CreateSecret(_ context.Context, name string, labels map[string]s
 	if err := s.write(); err != nil {
 		return "", err
 	}
-	if slices.ContainsFunc(s.snap.Secrets, func(o snapshot.Object) bool { return o.Name == name }) {
+	if slices.ContainsFunc(s.lists.Secrets, func(o snapshot.Object) bool { return o.Name == name }) {
 		return "", plan.ErrOutdated
 	}
-	s.snap.Secrets = append(s.snap.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
+	s.lists.Secrets = append(s.lists.Secrets, snapshot.Object{ID: "secret-" + name, Name: name, Labels: maps.Clone(labels)})
 	return "secret-" + name, nil
 }
 
@@ -152,7 +149,7 @@ func (s *swarm) RemoveService(_ context.Context, id string) error {
 		return err
 	}
 	s.removed = append(s.removed, id)
-	s.snap.Services = slices.DeleteFunc(s.snap.Services, func(v snapshot.Service) bool { return v.ID == id })
+	s.lists.Services = slices.DeleteFunc(s.lists.Services, func(v snapshot.Service) bool { return v.ID == id })
 	return nil
 }
 
@@ -163,7 +160,7 @@ func (s *swarm) RemoveSecret(_ context.Context, id string) error {
 		return err
 	}
 	s.removed = append(s.removed, id)
-	s.snap.Secrets = slices.DeleteFunc(s.snap.Secrets, func(o snapshot.Object) bool { return o.ID == id })
+	s.lists.Secrets = slices.DeleteFunc(s.lists.Secrets, func(o snapshot.Object) bool { return o.ID == id })
 	return nil
 }
 
@@ -173,11 +170,11 @@ func (s *swarm) CreateConfig(_ context.Context, name string, labels map[string]s
 	if err := s.write(); err != nil {
 		return "", err
 	}
-	if slices.ContainsFunc(s.snap.Configs, func(o snapshot.Object) bool { return o.Name == name }) {
+	if slices.ContainsFunc(s.lists.Configs, func(o snapshot.Object) bool { return o.Name == name }) {
 		return "", plan.ErrOutdated
 	}
 	id := "config-" + name
-	s.snap.Configs = append(s.snap.Configs, snapshot.Object{ID: id, Name: name, CreatedAt: time.Now(), Labels: maps.Clone(labels)})
+	s.lists.Configs = append(s.lists.Configs, snapshot.Object{ID: id, Name: name, CreatedAt: time.Now(), Labels: maps.Clone(labels)})
 	s.contents[id] = data
 	return id, nil
 }
@@ -198,12 +195,12 @@ func (s *swarm) RemoveConfig(_ context.Context, id string) error {
 	if err := s.write(); err != nil {
 		return err
 	}
-	for _, service := range s.snap.Services {
+	for _, service := range s.lists.Services {
 		if slices.ContainsFunc(service.Spec.Configs, func(f snapshot.FileRef) bool { return f.ID == id }) {
 			return fs.ErrExist
 		}
 	}
-	s.snap.Configs = slices.DeleteFunc(s.snap.Configs, func(o snapshot.Object) bool { return o.ID == id })
+	s.lists.Configs = slices.DeleteFunc(s.lists.Configs, func(o snapshot.Object) bool { return o.ID == id })
 	delete(s.contents, id)
 	return nil
 }
@@ -339,7 +336,7 @@ func (r running) spec(t *testing.T, name string) snapshot.ServiceSpec {
 	t.Helper()
 	r.swarm.mu.Lock()
 	defer r.swarm.mu.Unlock()
-	for _, s := range r.swarm.snap.Services {
+	for _, s := range r.swarm.lists.Services {
 		if s.Spec.Name == name {
 			return s.Spec
 		}

@@ -120,9 +120,8 @@ func reached(snap *snapshot.Snapshot, proxy *snapshot.Service, attachable []stri
 	}
 	networks := slices.Clone(proxy.Spec.Networks)
 	networks = slices.DeleteFunc(networks, func(id string) bool { return !slices.Contains(attachable, id) })
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
-		if t.ServiceID != proxy.ID || t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
+	for _, t := range snap.TasksOf(proxy.ID) {
+		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
 			continue
 		}
 		networks = slices.DeleteFunc(networks, func(id string) bool {

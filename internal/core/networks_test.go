@@ -20,7 +20,7 @@ func networked() *Swarm {
 
 // app deploys a service that is reached over its networks only.
 func (r running) app(name string, networks ...string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		service := snapshot.Service{ID: "svc-" + name, Spec: snapshot.ServiceSpec{
 			Name: name, Labels: map[string]string{"com.docker.lb.hosts": name + ".local", "com.docker.lb.port": "8080"},
 		}}
@@ -32,14 +32,14 @@ func (r running) app(name string, networks ...string) {
 }
 
 func (r running) remove(name string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		s.Services = slices.DeleteFunc(s.Services, func(s snapshot.Service) bool { return s.Spec.Name == name })
 	})
 }
 
 // proxy changes the proxy service by hand, or as Swarm does.
 func (r running) proxy(f func(*snapshot.Service)) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		i := slices.IndexFunc(s.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock-proxy" })
 		s.Services[i].Spec.Networks = slices.Clone(s.Services[i].Spec.Networks)
 		f(&s.Services[i])
@@ -172,7 +172,7 @@ func TestANetworkThatANewConfigurationExcludesIsLeftAtOnce(t *testing.T) {
 		r.app("one", "front")
 		r.settle()
 		r.expectProxyOn(t, "front")
-		for _, service := range r.swarm.snap.Services {
+		for _, service := range r.swarm.lists.Services {
 			if service.Spec.Name == "interlock-proxy" {
 				s.Service("interlock-proxy", nil, func(v *snapshot.Service) { v.Spec = service.Spec })
 			}
@@ -194,7 +194,7 @@ func TestRoutesOverANetworkWaitForTheLastProxyToBeAttached(t *testing.T) {
 		task := func(id string) snapshot.Task {
 			return snapshot.Task{ID: id, ServiceID: "svc-interlock-proxy", NodeID: "node-2", State: snapshot.TaskRunning, Desired: snapshot.TaskRunning}
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			first, last := task("first"), task("last")
 			attach(&first)
 			s.Tasks = append(s.Tasks, first, last)
@@ -203,7 +203,7 @@ func TestRoutesOverANetworkWaitForTheLastProxyToBeAttached(t *testing.T) {
 		if endpoints() != 0 {
 			t.Error("the last proxy is sent to a network that it is not attached to")
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) { attach(&s.Tasks[len(s.Tasks)-1]) })
+		r.swarm.change(func(s *snapshot.Lists) { attach(&s.Tasks[len(s.Tasks)-1]) })
 		r.wait(time.Second)
 		if endpoints() != 1 {
 			t.Error("there is no route though all proxies are attached")
@@ -236,7 +236,7 @@ func TestACoreWithoutAHostModePortIsReachedOverItsNetwork(t *testing.T) {
 
 func TestAHostModePortOfTheCoreGoesBeforeItsNetworks(t *testing.T) {
 	run(t, onNetworks(), config(), func(r running) {
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			Publishes(8080, snapshot.PublishHost)(r.swarm.service("svc-interlock"))
 		})
 		r.settle()
@@ -283,7 +283,7 @@ func TestANameInNetworksThatNoNetworkHasIsTold(t *testing.T) {
 				t.Errorf("a network that exists is told: %v", p)
 			}
 		}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			s.Networks = append(s.Networks, snapshot.Network{ID: "late", Name: "shopp", Driver: "overlay"})
 		})
 		r.wait(3 * time.Second)

@@ -136,7 +136,7 @@ func routed(host string) map[string]string {
 
 // host changes the host of a service.
 func (r running) host(service, host string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		for i := range s.Services {
 			if s.Services[i].Spec.Name == service {
 				s.Services[i].Spec.Labels = routed(host)
@@ -262,7 +262,7 @@ func TestAnEndpointThatMovesDuringASearchIsServedAtOnce(t *testing.T) {
 		r.host("app00", "bad.example.com")
 		r.wait(5 * time.Second)
 		before, _ := r.Tables().Publication("")
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-app01" })
 			s.Tasks[i].Ports[0].Published = 33000
 		})

@@ -37,6 +37,7 @@ type reconciler struct {
 	log          *slog.Logger
 
 	started time.Time // of the first pass
+	marks   plan.Marks
 	kept    kept
 	created map[createdKey]time.Time
 	// attempted is what was last applied to each service, by its ID, as JSON:
@@ -102,7 +103,7 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 	}
 	fresh := now.Before(r.started.Add(ownTaskVisible))
 	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, fresh)
-	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal}
+	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal, Marks: &r.marks}
 
 	// Proxies come first: Swarm may take long to answer.
 	problems, needed := r.publish(snap, k, here, now)
@@ -333,9 +334,8 @@ func proxies(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) []del
 		return nil
 	}
 	var list []delivery.Proxy
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
-		if t.ServiceID != service.ID || t.State != snapshot.TaskRunning {
+	for _, t := range snap.TasksOf(service.ID) {
+		if t.State != snapshot.TaskRunning {
 			continue
 		}
 		node := snap.Node(t.NodeID)

@@ -118,8 +118,8 @@ func (r *reconciler) isIdentity(o *snapshot.Object) bool {
 func (r *reconciler) serves(snap *snapshot.Snapshot, k plan.Keeper, e settings.Extension) bool {
 	if !e.Hitless() {
 		proxy := k.Find(snap, e.Name, plan.RoleProxy)
-		return proxy != nil && len(proxy.Spec.Configs) > 0 && slices.ContainsFunc(snap.Tasks, func(t snapshot.Task) bool {
-			return t.ServiceID == proxy.ID && t.State == snapshot.TaskRunning
+		return proxy != nil && len(proxy.Spec.Configs) > 0 && slices.ContainsFunc(snap.TasksOf(proxy.ID), func(t *snapshot.Task) bool {
+			return t.State == snapshot.TaskRunning
 		})
 	}
 	answer := r.tables.rendered(e.ServiceCluster)
@@ -132,11 +132,10 @@ func (r *reconciler) serves(snap *snapshot.Snapshot, k plan.Keeper, e settings.E
 // more than three, and how many others there are.
 func wanting(snap *snapshot.Snapshot, cluster string) []string {
 	var names []string
-	for i := range snap.Services {
-		spec := &snap.Services[i].Spec
-		set, asked, _ := label.Parse(spec.Labels)
+	for _, s := range snap.Services {
+		set, asked, _ := label.Parse(s.Spec.Labels)
 		if asked && set.ServiceCluster == cluster {
-			names = append(names, spec.Name)
+			names = append(names, s.Spec.Name)
 		}
 	}
 	slices.Sort(names)
@@ -150,8 +149,8 @@ func wanting(snap *snapshot.Snapshot, cluster string) []string {
 // that are not configured any more and have no service any more.
 func (r *reconciler) removeFiles(ctx context.Context, snap *snapshot.Snapshot, k plan.Keeper, before map[string]time.Time, now time.Time, out *kept) {
 	living := r.configured()
-	for i := range snap.Services {
-		living = append(living, snap.Services[i].Spec.Labels[plan.LabelExtension])
+	for _, s := range k.Marked(snap) {
+		living = append(living, s.Spec.Labels[plan.LabelExtension])
 	}
 	identities := orphans(snap.Secrets, living, r.isIdentity)
 	for _, o := range identities {

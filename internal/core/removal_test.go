@@ -27,14 +27,14 @@ func twoExtensions() *settings.Settings {
 // with another configuration take over.
 func once(t *testing.T, s *Swarm, next *settings.Settings, f func(running)) {
 	t.Helper()
-	var made snapshot.Snapshot
+	var made snapshot.Lists
 	run(t, s, twoExtensions(), func(r running) {
 		r.swarm.mu.Lock()
 		defer r.swarm.mu.Unlock()
-		made = *r.swarm.reading()
+		made = r.swarm.lists
 	})
 	run(t, s, next, func(r running) {
-		r.swarm.change(func(s *snapshot.Snapshot) { s.Services, s.Secrets = made.Services, made.Secrets })
+		r.swarm.change(func(s *snapshot.Lists) { s.Services, s.Secrets = made.Services, made.Secrets })
 		f(r)
 	})
 }
@@ -125,7 +125,7 @@ func TestAConfigurationThatNamesAnExtensionAgainKeepsIt(t *testing.T) {
 
 func TestWhatWasMadeForAnotherCoreIsLeftAlone(t *testing.T) {
 	once(t, cluster(), config(), func(r running) {
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			for i := range s.Services {
 				if labels := s.Services[i].Spec.Labels; labels["com.docker.interlock.owner"] != "" {
 					labels["com.docker.interlock.owner"] = "svc-of-another-core"
@@ -143,7 +143,7 @@ func TestWhatWasMadeForAnotherCoreIsLeftAlone(t *testing.T) {
 func TestConfigsOfAnExtensionThatIsTakenOutGoOnceItHasNoService(t *testing.T) {
 	once(t, cluster(), config(), func(r running) {
 		keeper := plan.Keeper{Owner: "svc-interlock", Seal: issuer{}.Seal}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			s.Configs = append(s.Configs,
 				snapshot.Object{ID: "ours", Name: "east-1", Labels: keeper.ConfigLabels("east-1", "east", "/etc/nginx/nginx.conf")},
 				snapshot.Object{ID: "copied", Name: "other", Labels: keeper.ConfigLabels("east-1", "east", "/etc/nginx/nginx.conf")},
@@ -154,7 +154,7 @@ func TestConfigsOfAnExtensionThatIsTakenOutGoOnceItHasNoService(t *testing.T) {
 		r.swarm.mu.Lock()
 		defer r.swarm.mu.Unlock()
 		var left []string
-		for _, c := range r.swarm.snap.Configs {
+		for _, c := range r.swarm.lists.Configs {
 			left = append(left, c.ID)
 		}
 		if !slices.Equal(left, []string{"copied", "kept"}) {

@@ -170,11 +170,13 @@ func (r *reconciler) advance(ctx context.Context, o *rollout, t turn) (ready boo
 // heed remembers why a task of the proxy service failed: once another one runs
 // in its place, readings no longer tell.
 func (o *rollout) heed(t turn) {
+	if t.proxy == nil {
+		return
+	}
 	var newest time.Time
-	for i := range t.snap.Tasks {
-		task := &t.snap.Tasks[i]
+	for _, task := range t.snap.TasksOf(t.proxy.ID) {
 		failed := task.State == snapshot.TaskFailed || task.State == snapshot.TaskRejected
-		if t.proxy != nil && task.ServiceID == t.proxy.ID && failed && !task.CreatedAt.Before(newest) {
+		if failed && !task.CreatedAt.Before(newest) {
 			o.lastErr, newest = task.Err, task.CreatedAt
 		}
 	}

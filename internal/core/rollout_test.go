@@ -43,7 +43,7 @@ func (r running) offered(content string) {
 
 // updateIs lets Swarm say how far the proxy service's update is.
 func (r running) updateIs(state snapshot.UpdateState) {
-	r.swarm.change(func(*snapshot.Snapshot) { r.swarm.service("svc-interlock-proxy").Update = state })
+	r.swarm.change(func(*snapshot.Lists) { r.swarm.service("svc-interlock-proxy").Update = state })
 	r.wait(time.Second)
 }
 
@@ -68,8 +68,8 @@ func (r running) expectServed(t *testing.T, content string) {
 
 func TestAStockProxyIsCreatedOnceThereIsABundleForIt(t *testing.T) {
 	run(t, cluster(), stock(), func(r running) {
-		if len(r.swarm.snap.Services) != 2 {
-			t.Fatalf("there are %d services before there is a bundle, want the core and the extension", len(r.swarm.snap.Services))
+		if len(r.swarm.lists.Services) != 2 {
+			t.Fatalf("there are %d services before there is a bundle, want the core and the extension", len(r.swarm.lists.Services))
 		}
 		if p, _ := r.Tables().Publication(""); !p.Parameters.Agentless {
 			t.Error("the extension is not told that there is no agent")
@@ -123,7 +123,7 @@ func TestABurstOfChangesCausesOneRollingUpdate(t *testing.T) {
 			t.Errorf("%d updates, want 1", r.swarm.updates)
 		}
 		r.expectServed(t, "burst 99")
-		if n := len(r.swarm.snap.Configs); n != 2 {
+		if n := len(r.swarm.lists.Configs); n != 2 {
 			t.Errorf("there are %d configs, want the first and the last", n)
 		}
 	})
@@ -165,7 +165,7 @@ func TestAtMostThreeConfigsAreKeptAndNoneThatIsNeeded(t *testing.T) {
 		for i := range 6 {
 			r.offered(fmt.Sprint("bundle ", i))
 			r.expectServed(t, fmt.Sprint("bundle ", i))
-			if n := len(r.swarm.snap.Configs); n != min(i+1, 3) {
+			if n := len(r.swarm.lists.Configs); n != min(i+1, 3) {
 				t.Errorf("after %d bundles there are %d configs", i+1, n)
 			}
 		}
@@ -182,7 +182,7 @@ func TestAtMostThreeConfigsAreKeptAndNoneThatIsNeeded(t *testing.T) {
 
 // rollBack plays what Swarm does when a proxy dies of its new configuration.
 func (r running) rollBack(before snapshot.ServiceSpec) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		r.swarm.service("svc-interlock-proxy").Update = snapshot.UpdateRollbackStarted
 		s.Tasks = append(s.Tasks, snapshot.Task{
 			ID: "task-dead", ServiceID: "svc-interlock-proxy", Slot: 1, NodeID: "node-2",
@@ -190,7 +190,7 @@ func (r running) rollBack(before snapshot.ServiceSpec) {
 		})
 	})
 	r.wait(time.Second)
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		s.Tasks = slices.DeleteFunc(s.Tasks, func(t snapshot.Task) bool { return t.ID == "task-dead" })
 		service := r.swarm.service("svc-interlock-proxy")
 		service.Spec, service.Update = before, snapshot.UpdateRollbackCompleted
@@ -280,7 +280,7 @@ func TestAConfigThatIsNotOursIsNotGivenToProxies(t *testing.T) {
 	var labels map[string]string
 	run(t, cluster(), stock(), func(r running) {
 		r.offered("one")
-		name, labels = r.swarm.snap.Configs[0].Name, r.swarm.snap.Configs[0].Labels
+		name, labels = r.swarm.lists.Configs[0].Name, r.swarm.lists.Configs[0].Labels
 	})
 	for whose, made := range map[string]snapshot.Object{
 		"one with our labels": {ID: "evil", Name: name, Labels: labels},
@@ -288,12 +288,12 @@ func TestAConfigThatIsNotOursIsNotGivenToProxies(t *testing.T) {
 	} {
 		t.Run(whose, func(t *testing.T) {
 			run(t, cluster(), stock(), func(r running) {
-				r.swarm.change(func(s *snapshot.Snapshot) { s.Configs = append(s.Configs, made) })
+				r.swarm.change(func(s *snapshot.Lists) { s.Configs = append(s.Configs, made) })
 				r.swarm.contents["evil"] = []byte("evil")
 				r.offer("one")
 				r.wait(10 * time.Second)
 				r.settle()
-				if len(r.swarm.snap.Services) != 2 {
+				if len(r.swarm.lists.Services) != 2 {
 					t.Error("the proxy service is created")
 				}
 				r.expectProblem(t, problem.SwarmRefused, "docker config rm "+name)
@@ -305,8 +305,8 @@ func TestAConfigThatIsNotOursIsNotGivenToProxies(t *testing.T) {
 func TestACoreThatStartsAnewUpdatesNothing(t *testing.T) {
 	runLives(t, cluster(), life{stock(), func(r running) { r.offered("one") }}, life{stock(), func(r running) {
 		r.offered("one")
-		if r.swarm.updates != 0 || len(r.swarm.snap.Configs) != 1 {
-			t.Errorf("%d updates and %d configs, want 0 and 1", r.swarm.updates, len(r.swarm.snap.Configs))
+		if r.swarm.updates != 0 || len(r.swarm.lists.Configs) != 1 {
+			t.Errorf("%d updates and %d configs, want 0 and 1", r.swarm.updates, len(r.swarm.lists.Configs))
 		}
 	}})
 }
@@ -337,7 +337,7 @@ func TestTheWayOfDeliveryCanBeChangedBackAndForth(t *testing.T) {
 		if b := r.deliverer.bundles[""]; b == nil || b.Token != "two" {
 			t.Errorf("delivered: %+v", b)
 		}
-		if n := len(r.swarm.snap.Configs); n > 1 {
+		if n := len(r.swarm.lists.Configs); n > 1 {
 			t.Errorf("%d configs are left, want the one that a rollback needs at most", n)
 		}
 	}})
@@ -346,7 +346,7 @@ func TestTheWayOfDeliveryCanBeChangedBackAndForth(t *testing.T) {
 func TestTheOperatorsUpdateSettingsSurviveNewBundles(t *testing.T) {
 	run(t, cluster(), stock(), func(r running) {
 		r.offered("one")
-		r.swarm.change(func(*snapshot.Snapshot) {
+		r.swarm.change(func(*snapshot.Lists) {
 			minute, service := time.Minute, r.swarm.service("svc-interlock-proxy")
 			service.Spec.UpdateDelay, service.Spec.UpdateMonitor, service.Spec.UpdateFailureAction = &minute, &minute, "continue"
 			service.Version++
@@ -362,7 +362,7 @@ func TestTheOperatorsUpdateSettingsSurviveNewBundles(t *testing.T) {
 // pile adds configs of earlier bundles.
 func (r running) pile(count int) {
 	k := plan.Keeper{Owner: "svc-interlock", Seal: issuer{}.Seal}
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		for i := range count {
 			name := fmt.Sprint("old-", i)
 			s.Configs = append(s.Configs, snapshot.Object{ID: name, Name: name, Labels: k.ConfigLabels(name, "default", confPath)})
@@ -376,11 +376,11 @@ func TestNoConfigIsRemovedDuringAnUpdate(t *testing.T) {
 		r.offered("one")
 		r.updateIs(snapshot.UpdateUpdating)
 		r.pile(5)
-		if n := len(r.swarm.snap.Configs); n != 6 {
+		if n := len(r.swarm.lists.Configs); n != 6 {
 			t.Errorf("%d of 6 configs are left", n)
 		}
 		r.updateIs(snapshot.UpdateCompleted)
-		if n := len(r.swarm.snap.Configs); n != 3 {
+		if n := len(r.swarm.lists.Configs); n != 3 {
 			t.Errorf("%d configs are left, want 3", n)
 		}
 	})
@@ -390,13 +390,13 @@ func TestAServiceAndItsConfigThatWereRemovedAreMadeAnew(t *testing.T) {
 	run(t, cluster(), stock(), func(r running) {
 		r.offered("one")
 		r.wait(time.Minute) // past the time in which what was created may not show yet
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			s.Configs = nil
 			s.Services = slices.DeleteFunc(s.Services, func(v snapshot.Service) bool { return v.Spec.Name == "interlock-proxy" })
 		})
 		r.settle()
 		r.expectServed(t, "one")
-		if n := len(r.swarm.snap.Configs); n != 1 {
+		if n := len(r.swarm.lists.Configs); n != 1 {
 			t.Errorf("there are %d configs, want the one that the service has", n)
 		}
 	})
@@ -461,8 +461,8 @@ func TestNoKeyBecomesADockerConfig(t *testing.T) {
 		keyed.Files = append(keyed.Files, render.File{Path: render.SensitiveDir + "/key", Mode: 0o600, Data: []byte("key"), Sensitive: true})
 		r.answer(render.Result{Bundle: keyed})
 		r.wait(10 * time.Second)
-		if len(r.swarm.snap.Configs) > 0 {
-			t.Errorf("there are the configs %+v", r.swarm.snap.Configs)
+		if len(r.swarm.lists.Configs) > 0 {
+			t.Errorf("there are the configs %+v", r.swarm.lists.Configs)
 		}
 		r.expectProblem(t, problem.SwarmRefused, "put a key into /run/interlock/tls/key")
 	})

@@ -15,14 +15,14 @@ import (
 
 // secret makes a secret whose ID is made from its name.
 func (r running) secret(name string, labels map[string]string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		s.Secrets = append(s.Secrets, snapshot.Object{ID: "id-" + name, Name: name, Labels: labels})
 	})
 }
 
 // proves deploys a service, or changes it, so that it names a certificate and a key.
 func (r running) proves(name, cert, key string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		s.Services = slices.DeleteFunc(slices.Clone(s.Services), func(s snapshot.Service) bool { return s.Spec.Name == name })
 		s.Services = append(s.Services, snapshot.Service{ID: "svc-" + name, Spec: snapshot.ServiceSpec{
 			Name: name, Labels: map[string]string{
@@ -82,7 +82,7 @@ func TestSecretsThatLabelsNameGoToTheExtensionAlone(t *testing.T) {
 
 func TestNewSecretsDoNotDisplaceOlderOnesWhereThereIsNoRoom(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			for i := range 3_000 {
 				name := fmt.Sprintf("%064d", 2_999-i)
 				s.Secrets = append(s.Secrets, snapshot.Object{ID: "id-" + name, Name: name, CreatedAt: time.Unix(int64(i), 0)})
@@ -132,7 +132,7 @@ func TestSecretsOfInterlocksOwnCannotBeNamed(t *testing.T) {
 		r.secret("ours", map[string]string{plan.LabelRole: "proxy-identity"})
 		r.secret("interlock-identity", nil)
 		r.secret("the-authority", nil)
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Services, func(s snapshot.Service) bool { return s.Spec.Name == "interlock" })
 			s.Services[i].Spec.Secrets = []snapshot.FileRef{{ID: "id-the-authority", Name: "the-authority", Target: "/authority.pem"}}
 		})

@@ -32,11 +32,10 @@ func standing(t *testing.T, container string, s ...*Swarm) []route.Table {
 		ended := make(chan error, 1)
 		go func() { ended <- alone.Run(ctx) }()
 		for i := range s {
-			snap := s[i].Snapshot()
 			source.mu.Lock()
-			source.snap = *snap
+			source.lists = s[i].Lists()
 			source.mu.Unlock()
-			source.readings <- snap
+			source.show()
 			time.Sleep(time.Second)
 			synctest.Wait()
 		}

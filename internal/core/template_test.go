@@ -21,7 +21,7 @@ func withTemplate() *settings.Settings {
 }
 
 func addConfig(r running, id string) {
-	r.swarm.change(func(s *snapshot.Snapshot) {
+	r.swarm.change(func(s *snapshot.Lists) {
 		s.Configs = slices.DeleteFunc(s.Configs, func(o snapshot.Object) bool { return o.Name == "my-template" })
 		s.Configs = append(s.Configs, snapshot.Object{ID: id, Name: "my-template"})
 	})
@@ -64,7 +64,7 @@ func TestWithoutItsTemplateAnExtensionIsNotMadeAndOneThatIsThereGoesOn(t *testin
 		r.settle()
 		wantTemplate(t, r, "config-1")
 
-		r.swarm.change(func(s *snapshot.Snapshot) { s.Configs = nil })
+		r.swarm.change(func(s *snapshot.Lists) { s.Configs = nil })
 		r.wait(5 * time.Second)
 		r.expectProblem(t, problem.NoConfig, "my-template")
 		wantTemplate(t, r, "config-1")
@@ -74,7 +74,7 @@ func TestWithoutItsTemplateAnExtensionIsNotMadeAndOneThatIsThereGoesOn(t *testin
 func TestATemplateThatTheOperatorAttachesByHandStays(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		byHand := snapshot.FileRef{ID: "config-9", Name: "theirs", Target: core.TemplateFile, Mode: 0o444}
-		r.swarm.change(func(s *snapshot.Snapshot) {
+		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Services, func(v snapshot.Service) bool { return strings.HasSuffix(v.ID, "interlock-ext") })
 			s.Services[i].Spec.Configs = []snapshot.FileRef{byHand}
 			s.Services[i].Version++
@@ -89,5 +89,5 @@ func TestATemplateThatTheOperatorAttachesByHandStays(t *testing.T) {
 func (r running) has(service string) bool {
 	r.swarm.mu.Lock()
 	defer r.swarm.mu.Unlock()
-	return slices.ContainsFunc(r.swarm.snap.Services, func(s snapshot.Service) bool { return s.Spec.Name == service })
+	return slices.ContainsFunc(r.swarm.lists.Services, func(s snapshot.Service) bool { return s.Spec.Name == service })
 }

@@ -132,7 +132,7 @@ func TestOddAddressesHurtNobodyElse(t *testing.T) {
 	if len(s.Services) != 1 || s.Services[0].Spec.Image != "app:1" || fmt.Sprint(s.Services[0].VirtualIPs) != "[{net 10.0.0.2/32}]" {
 		t.Errorf("services: %+v", s.Services)
 	}
-	if len(s.Tasks) != 1 || fmt.Sprint(s.Tasks[0].Attachments) != "[{net [10.0.0.7 fd05::7]}]" {
+	if len(s.Tasks) != 1 || fmt.Sprint(s.Tasks[0].List[0].Attachments) != "[{net [10.0.0.7 fd05::7]}]" {
 		t.Errorf("tasks: %+v", s.Tasks)
 	}
 	if n := strings.Count(log.String(), "kind=task"); n != 1 {

@@ -23,10 +23,11 @@ func taskAt(id string, slot, age int, state, desired snapshot.TaskState) snapsho
 }
 
 func oneService(update snapshot.UpdateState, tasks ...snapshot.Task) *snapshot.Snapshot {
-	return &snapshot.Snapshot{
+	lists := snapshot.Lists{
 		Services: []snapshot.Service{{ID: "app", Update: update, Spec: snapshot.ServiceSpec{Replicas: ptr(uint64(1))}}},
 		Tasks:    tasks,
 	}
+	return lists.Snapshot(nil)
 }
 
 func TestASwarmIsReadOftenWhileItIsOnItsWay(t *testing.T) {

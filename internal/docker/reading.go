@@ -15,7 +15,7 @@ import (
 )
 
 // Snapshot reads the Swarm once, within ten seconds. A reading is complete or
-// an error; two readings of a Swarm that did not change are deeply equal.
+// an error; it shares with the reading before what did not change.
 //
 // A service, task, node or network that cannot be understood stays as it was in
 // the reading before, so that no route is lost by it; any other object, and one
@@ -31,9 +31,9 @@ func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	}
 	c.faults.report(c.log, r.faults)
 	r.result.Tasks = snapshot.WithoutHistory(r.result.Tasks)
-	r.result.Sort()
-	c.last.Store(&r.result)
-	return &r.result, nil
+	s := r.result.Snapshot(r.last)
+	c.last.Store(s)
+	return s, nil
 }
 
 // explain prefers what Check has to say: which of the lists failed first, and
@@ -57,7 +57,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 type reading struct {
 	client *Client
 	last   *snapshot.Snapshot // what was read before, or an empty one
-	result snapshot.Snapshot
+	result snapshot.Lists
 
 	mu     sync.Mutex
 	faults []fault
@@ -96,8 +96,12 @@ func (r *reading) tasks(ctx context.Context) error {
 	// The API filters tasks by desired state only. A task that is to stop but
 	// still runs has to be seen, so this reads the history too.
 	return read(ctx, r, "task", nil, add, func(id string) bool {
-		i := slices.IndexFunc(r.last.Tasks, func(t snapshot.Task) bool { return t.ID == id })
-		return i >= 0 && addLast(&r.result.Tasks, &r.last.Tasks[i])
+		for t := range r.last.AllTasks() {
+			if t.ID == id {
+				return addLast(&r.result.Tasks, t)
+			}
+		}
+		return false
 	})
 }
 

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
@@ -36,13 +37,11 @@ func pollInterval(s *snapshot.Snapshot, every, took, unchanged time.Duration) ti
 // however long nothing is seen of it: between two tasks of an update, while an
 // image is pulled or until a health check passes.
 func moving(s *snapshot.Snapshot) bool {
-	for i := range s.Services {
-		if isUpdating(&s.Services[i]) {
-			return true
-		}
+	if slices.ContainsFunc(s.Services, isUpdating) {
+		return true
 	}
-	for i := range s.Tasks {
-		if onItsWay(&s.Tasks[i]) && mayMove(s, &s.Tasks[i]) {
+	for t := range s.AllTasks() {
+		if onItsWay(t) && mayMove(s, t) {
 			return true
 		}
 	}
@@ -73,8 +72,7 @@ func mayMove(s *snapshot.Snapshot, t *snapshot.Task) bool {
 // settled tells that every service and every task is where it should be.
 func settled(s *snapshot.Snapshot) bool {
 	running := make(map[string]uint64, len(s.Services))
-	for i := range s.Tasks {
-		t := &s.Tasks[i]
+	for t := range s.AllTasks() {
 		wanted := t.Desired <= snapshot.TaskRunning
 		if runs := t.State == snapshot.TaskRunning; runs != wanted {
 			return false
@@ -83,8 +81,7 @@ func settled(s *snapshot.Snapshot) bool {
 			running[t.ServiceID]++
 		}
 	}
-	for i := range s.Services {
-		service := &s.Services[i]
+	for _, service := range s.Services {
 		if isUpdating(service) {
 			return false
 		}

@@ -142,7 +142,7 @@ func wantRunningApp(t *testing.T, s *snapshot.Snapshot, service, overlay string)
 	if !slices.ContainsFunc(app.VirtualIPs, func(v snapshot.VirtualIP) bool { return v.NetworkID == overlay && v.Addr.IsValid() }) {
 		t.Errorf("no virtual IP on the network: %+v", app.VirtualIPs)
 	}
-	tasks := s.TasksByService()[service]
+	tasks := s.TasksOf(service)
 	if len(tasks) != 1 {
 		t.Fatalf("not one task: %+v", tasks)
 	}
@@ -186,7 +186,7 @@ func changesArePublished(t *testing.T, e *engine, c *Client) {
 		t.Fatal(err)
 	}
 	await(ctx, t, published, func(s *snapshot.Snapshot) bool {
-		return slices.ContainsFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == id && t.State == snapshot.TaskRunning })
+		return slices.ContainsFunc(s.TasksOf(id), func(t *snapshot.Task) bool { return t.State == snapshot.TaskRunning })
 	})
 	cancel()
 	if err := <-ended; err != nil {

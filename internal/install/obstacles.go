@@ -62,8 +62,7 @@ func namesTaken(snap *snapshot.Snapshot) error {
 // listens on a node besides Swarm's services shows only once it is tried.
 func (s *Stack) portsTaken(snap *snapshot.Snapshot) error {
 	var faults []error
-	for i := range snap.Services {
-		other := &snap.Services[i]
+	for _, other := range snap.Services {
 		if other.Spec.Name == proxyName {
 			continue
 		}
@@ -84,10 +83,9 @@ func (s *Stack) meets(snap *snapshot.Snapshot, other *snapshot.Service) bool {
 	if s.options.publishMode() == "ingress" {
 		return true
 	}
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
+	for _, t := range snap.TasksOf(other.ID) {
 		n := snap.Node(t.NodeID)
-		if t.ServiceID == other.ID && n != nil && (s.options.LoadBalancers == "" || bears(n, s.options.LoadBalancers)) {
+		if n != nil && (s.options.LoadBalancers == "" || bears(n, s.options.LoadBalancers)) {
 			return true
 		}
 	}

@@ -117,9 +117,9 @@ func createAuthority(ctx context.Context, swarm Swarm) (string, error) {
 }
 
 func findService(snap *snapshot.Snapshot, name string) *snapshot.Service {
-	for i := range snap.Services {
-		if snap.Services[i].Spec.Name == name {
-			return &snap.Services[i]
+	for _, s := range snap.Services {
+		if s.Spec.Name == name {
+			return s
 		}
 	}
 	return nil

@@ -21,41 +21,44 @@ func newSwarm() *fakeSwarm {
 		return snapshot.Node{ID: name, Hostname: name, Ready: true, Addr: netip.MustParseAddr("192.0.2.1"), Labels: labels}
 	}
 	edge := map[string]string{"nodetype": "loadbalancer"}
-	return &fakeSwarm{snap: snapshot.Snapshot{Nodes: []snapshot.Node{node("lb-00", edge), node("lb-01", edge), node("worker-00", nil)}}}
+	return &fakeSwarm{lists: snapshot.Lists{Nodes: []snapshot.Node{node("lb-00", edge), node("lb-01", edge), node("worker-00", nil)}}}
 }
 
 // fakeSwarm is a Swarm in which whatever is made is there at once.
 type fakeSwarm struct {
-	snap snapshot.Snapshot
-	made int
+	lists snapshot.Lists
+	made  int
 }
 
-func (f *fakeSwarm) Snapshot(context.Context) (*snapshot.Snapshot, error) { return &f.snap, nil }
+func (f *fakeSwarm) Snapshot(context.Context) (*snapshot.Snapshot, error) {
+	return f.lists.Snapshot(nil), nil
+}
 
 func (f *fakeSwarm) id() string { f.made++; return fmt.Sprintf("id%d", f.made) }
 
 func (f *fakeSwarm) Deploy(_ context.Context, current *snapshot.Service, d docker.Deployment) (string, error) {
 	if current != nil {
-		current.Spec = d.Spec
+		i := slices.IndexFunc(f.lists.Services, func(s snapshot.Service) bool { return s.ID == current.ID })
+		f.lists.Services[i].Spec = d.Spec
 		return current.ID, nil
 	}
 	s := snapshot.Service{ID: f.id(), Spec: d.Spec}
-	f.snap.Services = append(f.snap.Services, s)
+	f.lists.Services = append(f.lists.Services, s)
 	return s.ID, nil
 }
 
 func (f *fakeSwarm) CreateNetwork(_ context.Context, name string, labels map[string]string) (string, error) {
 	n := snapshot.Network{ID: f.id(), Name: name, Labels: labels}
-	f.snap.Networks = append(f.snap.Networks, n)
+	f.lists.Networks = append(f.lists.Networks, n)
 	return n.ID, nil
 }
 
 func (f *fakeSwarm) CreateConfig(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
-	return f.object(&f.snap.Configs, name, labels), nil
+	return f.object(&f.lists.Configs, name, labels), nil
 }
 
 func (f *fakeSwarm) CreateSecret(_ context.Context, name string, labels map[string]string, _ []byte) (string, error) {
-	return f.object(&f.snap.Secrets, name, labels), nil
+	return f.object(&f.lists.Secrets, name, labels), nil
 }
 
 func (f *fakeSwarm) object(list *[]snapshot.Object, name string, labels map[string]string) string {
@@ -65,22 +68,22 @@ func (f *fakeSwarm) object(list *[]snapshot.Object, name string, labels map[stri
 }
 
 func (f *fakeSwarm) RemoveService(_ context.Context, id string) error {
-	f.snap.Services = slices.DeleteFunc(f.snap.Services, func(s snapshot.Service) bool { return s.ID == id })
+	f.lists.Services = slices.DeleteFunc(f.lists.Services, func(s snapshot.Service) bool { return s.ID == id })
 	return nil
 }
 
 func (f *fakeSwarm) RemoveNetwork(_ context.Context, id string) error {
-	f.snap.Networks = slices.DeleteFunc(f.snap.Networks, func(n snapshot.Network) bool { return n.ID == id })
+	f.lists.Networks = slices.DeleteFunc(f.lists.Networks, func(n snapshot.Network) bool { return n.ID == id })
 	return nil
 }
 
 func (f *fakeSwarm) RemoveConfig(_ context.Context, id string) error {
-	f.snap.Configs = slices.DeleteFunc(f.snap.Configs, func(o snapshot.Object) bool { return o.ID == id })
+	f.lists.Configs = slices.DeleteFunc(f.lists.Configs, func(o snapshot.Object) bool { return o.ID == id })
 	return nil
 }
 
 func (f *fakeSwarm) RemoveSecret(_ context.Context, id string) error {
-	f.snap.Secrets = slices.DeleteFunc(f.snap.Secrets, func(o snapshot.Object) bool { return o.ID == id })
+	f.lists.Secrets = slices.DeleteFunc(f.lists.Secrets, func(o snapshot.Object) bool { return o.ID == id })
 	return nil
 }
 
@@ -111,8 +114,8 @@ func TestASecondInstallChangesNothingAndOtherFlagsUpdate(t *testing.T) {
 	if steps := installOn(t, f, o); len(steps) != 4 {
 		t.Errorf("the first install has the steps %q", steps)
 	}
-	core := f.snap.Services[0].Spec
-	if core.Networks[0] != f.snap.Networks[0].ID || core.Configs[0].ID != f.snap.Configs[0].ID || core.Secrets[0].ID != f.snap.Secrets[0].ID {
+	core := f.lists.Services[0].Spec
+	if core.Networks[0] != f.lists.Networks[0].ID || core.Configs[0].ID != f.lists.Configs[0].ID || core.Secrets[0].ID != f.lists.Secrets[0].ID {
 		t.Errorf("the core's service does not use what was made for it: %+v", core)
 	}
 	if steps := installOn(t, f, o); len(steps) != 0 {
@@ -131,18 +134,18 @@ func TestWhatKeepsTrafficFromFlowingIsSaidBeforeAnythingIsDone(t *testing.T) {
 	}
 	host := snapshot.Port{Protocol: "tcp", Target: 8080, Published: 443, Mode: snapshot.PublishHost}
 	for want, spoil := range map[string]func(*fakeSwarm){
-		"no node has the label nodetype=loadbalancer": func(f *fakeSwarm) { f.snap.Nodes = f.snap.Nodes[2:] },
-		"none is ready":                       func(f *fakeSwarm) { f.snap.Nodes[0].Ready, f.snap.Nodes[1].Ready = false, false },
-		"need as many nodes, and there are 1": func(f *fakeSwarm) { f.snap.Nodes = f.snap.Nodes[1:] },
+		"no node has the label nodetype=loadbalancer": func(f *fakeSwarm) { f.lists.Nodes = f.lists.Nodes[2:] },
+		"none is ready":                       func(f *fakeSwarm) { f.lists.Nodes[0].Ready, f.lists.Nodes[1].Ready = false, false },
+		"need as many nodes, and there are 1": func(f *fakeSwarm) { f.lists.Nodes = f.lists.Nodes[1:] },
 		"a service interlock_core exists and is none of the stack": func(f *fakeSwarm) {
-			f.snap.Services = []snapshot.Service{service("interlock_core", "", "")}
+			f.lists.Services = []snapshot.Service{service("interlock_core", "", "")}
 		},
 		"a service interlock-proxy exists and belongs to another": func(f *fakeSwarm) {
-			f.snap.Services = []snapshot.Service{service("interlock-proxy", "", "")}
+			f.lists.Services = []snapshot.Service{service("interlock-proxy", "", "")}
 		},
 		"port 443 is published by the service shop": func(f *fakeSwarm) {
-			f.snap.Services = []snapshot.Service{service("shop", "", "", host)}
-			f.snap.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "lb-01"}}
+			f.lists.Services = []snapshot.Service{service("shop", "", "", host)}
+			f.lists.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "lb-01"}}
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
@@ -161,10 +164,10 @@ func TestWhatKeepsTrafficFromFlowingIsSaidBeforeAnythingIsDone(t *testing.T) {
 
 func TestAPortPublishedWhereNoProxyRunsIsNoObstacle(t *testing.T) {
 	f := newSwarm()
-	f.snap.Services = []snapshot.Service{{ID: "shop", Spec: snapshot.ServiceSpec{Name: "shop", Ports: []snapshot.Port{
+	f.lists.Services = []snapshot.Service{{ID: "shop", Spec: snapshot.ServiceSpec{Name: "shop", Ports: []snapshot.Port{
 		{Protocol: "tcp", Target: 8080, Published: 80, Mode: snapshot.PublishHost},
 	}}}}
-	f.snap.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "worker-00"}}
+	f.lists.Tasks = []snapshot.Task{{ID: "1", ServiceID: "shop", NodeID: "worker-00"}}
 	installOn(t, f, options("hybrid"))
 }
 
@@ -180,11 +183,11 @@ func TestUninstallRemovesOurOwnAndNothingElse(t *testing.T) {
 	identity := func(id string) snapshot.Object {
 		return snapshot.Object{ID: id, Name: id, Labels: map[string]string{plan.LabelRole: "proxy"}}
 	}
-	core := f.snap.Services[0].ID
-	f.snap.Services = append(f.snap.Services, kept("interlock-proxy", core, "ours"), kept("their-proxy", "theirs", "theirs"),
+	core := f.lists.Services[0].ID
+	f.lists.Services = append(f.lists.Services, kept("interlock-proxy", core, "ours"), kept("their-proxy", "theirs", "theirs"),
 		snapshot.Service{ID: "shop", Spec: snapshot.ServiceSpec{Name: "shop"}})
-	f.snap.Secrets = append(f.snap.Secrets, identity("ours"), identity("theirs"), snapshot.Object{ID: "shop.key", Name: "shop.key"})
-	f.snap.Networks = append(f.snap.Networks, snapshot.Network{ID: "front", Name: "front"})
+	f.lists.Secrets = append(f.lists.Secrets, identity("ours"), identity("theirs"), snapshot.Object{ID: "shop.key", Name: "shop.key"})
+	f.lists.Networks = append(f.lists.Networks, snapshot.Network{ID: "front", Name: "front"})
 
 	p, err := install.Removal(t.Context(), f)
 	if err != nil {
@@ -192,15 +195,15 @@ func TestUninstallRemovesOurOwnAndNothingElse(t *testing.T) {
 	}
 	apply(t, p)
 	var left []string
-	for _, s := range f.snap.Services {
+	for _, s := range f.lists.Services {
 		left = append(left, s.ID)
 	}
-	for _, list := range [][]snapshot.Object{f.snap.Secrets, f.snap.Configs} {
+	for _, list := range [][]snapshot.Object{f.lists.Secrets, f.lists.Configs} {
 		for _, o := range list {
 			left = append(left, o.ID)
 		}
 	}
-	for _, n := range f.snap.Networks {
+	for _, n := range f.lists.Networks {
 		left = append(left, n.ID)
 	}
 	if diff := cmp.Diff([]string{"their-proxy", "shop", "theirs", "shop.key", "front"}, left); diff != "" {

@@ -48,12 +48,12 @@ func Removal(ctx context.Context, swarm Swarm) (*Plan, error) {
 }
 
 // ours are the core of the stack and the services that it keeps, in this order.
-func ours(snap *snapshot.Snapshot) []snapshot.Service {
+func ours(snap *snapshot.Snapshot) []*snapshot.Service {
 	core := findService(snap, coreService)
 	if core == nil || core.Spec.Labels[labelStack] != stackName {
 		return nil
 	}
-	list := []snapshot.Service{*core}
+	list := []*snapshot.Service{core}
 	for _, s := range snap.Services {
 		if s.Spec.Labels[plan.LabelOwner] == core.ID && s.Spec.Labels[plan.LabelRole] != "" {
 			list = append(list, s)
@@ -63,7 +63,7 @@ func ours(snap *snapshot.Snapshot) []snapshot.Service {
 }
 
 // usedElsewhere are the secrets and configs, by ID, of services that stay.
-func usedElsewhere(snap *snapshot.Snapshot, going []snapshot.Service) map[string]bool {
+func usedElsewhere(snap *snapshot.Snapshot, going []*snapshot.Service) map[string]bool {
 	gone, used := map[string]bool{}, map[string]bool{}
 	for _, s := range going {
 		gone[s.ID] = true
@@ -88,13 +88,13 @@ func removal(remove func(context.Context, string) error, id string) func(context
 }
 
 // ended fails as long as tasks of a service that was removed are left.
-func ended(ctx context.Context, swarm Swarm, s snapshot.Service) error {
+func ended(ctx context.Context, swarm Swarm, s *snapshot.Service) error {
 	snap, err := swarm.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	var left []string
-	for _, t := range snap.TasksByService()[s.ID] {
+	for _, t := range snap.TasksOf(s.ID) {
 		if n := snap.Node(t.NodeID); t.State <= snapshot.TaskRunning && n != nil && n.Ready {
 			left = append(left, n.Hostname)
 		}

@@ -90,7 +90,7 @@ func unfinished(snap *snapshot.Snapshot, name string) []string {
 		return []string{name + ": the update has failed and is taken back: see docker service logs " + name}
 	}
 	running, lines := 0, []string(nil)
-	for _, t := range snap.TasksByService()[s.ID] {
+	for _, t := range snap.TasksOf(s.ID) {
 		switch {
 		case t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning:
 			running++
@@ -116,7 +116,7 @@ func on(snap *snapshot.Snapshot, t *snapshot.Task) string {
 func (s *Stack) proxies(snap *snapshot.Snapshot) []string {
 	service := findService(snap, proxyName)
 	var addresses []string
-	for _, t := range snap.TasksByService()[service.ID] {
+	for _, t := range snap.TasksOf(service.ID) {
 		if n := snap.Node(t.NodeID); n != nil && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
 			addresses = append(addresses, net.JoinHostPort(n.Addr.String(), strconv.Itoa(s.options.Port)))
 		}

@@ -77,11 +77,11 @@ func (k Keeper) Surplus(snap *snapshot.Snapshot, extension string, needed []snap
 // again after a rollback.
 func usedConfigs(snap *snapshot.Snapshot) map[string]bool {
 	used := make(map[string]bool)
-	for i := range snap.Services {
-		for _, file := range snap.Services[i].Spec.Configs {
+	for _, s := range snap.Services {
+		for _, file := range s.Spec.Configs {
 			used[file.ID] = true
 		}
-		for _, id := range snap.Services[i].PreviousConfigs {
+		for _, id := range s.PreviousConfigs {
 			used[id] = true
 		}
 	}

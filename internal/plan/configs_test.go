@@ -16,18 +16,18 @@ const confPath = "/etc/nginx/nginx.conf"
 
 // bundles is a Swarm with so many configs of the extension default, bundle-1 the
 // oldest.
-func bundles(count int, change ...func(*snapshot.Snapshot)) *snapshot.Snapshot {
-	snap := NewSwarm(1).Service("interlock-proxy", nil).Service("interlock", nil).Snapshot()
+func bundles(count int, change ...func(*snapshot.Lists)) *snapshot.Snapshot {
+	lists := NewSwarm(1).Service("interlock-proxy", nil).Service("interlock", nil).Lists()
 	for i := 1; i <= count; i++ {
 		name := fmt.Sprintf("bundle-%d", i)
-		snap.Configs = append(snap.Configs, snapshot.Object{
+		lists.Configs = append(lists.Configs, snapshot.Object{
 			ID: "id-" + name, Name: name, CreatedAt: time.Unix(int64(i), 0), Labels: keeper.ConfigLabels(name, "default", confPath),
 		})
 	}
 	for _, f := range change {
-		f(snap)
+		f(&lists)
 	}
-	return snap
+	return lists.Snapshot(nil)
 }
 
 func names(list []snapshot.Object) []string {
@@ -51,17 +51,17 @@ func TestTheThreeNewestConfigsStay(t *testing.T) {
 }
 
 func TestAConfigThatSomebodyNeedsStaysHoweverOld(t *testing.T) {
-	used := func(s *snapshot.Snapshot) {
+	used := func(s *snapshot.Lists) {
 		s.Services[0].Spec.Configs = []snapshot.FileRef{{ID: "id-bundle-1", Target: confPath}}
 	}
-	previous := func(s *snapshot.Snapshot) { s.Services[0].PreviousConfigs = []string{"id-bundle-2"} }
+	previous := func(s *snapshot.Lists) { s.Services[0].PreviousConfigs = []string{"id-bundle-2"} }
 	wantSurplus(t, bundles(5, used), nil, "bundle-3", "bundle-2")
 	wantSurplus(t, bundles(5, used, previous), nil, "bundle-4", "bundle-3")
 	wantSurplus(t, bundles(5, used, previous), []snapshot.FileRef{{ID: "id-bundle-3"}}, "bundle-5", "bundle-4")
 }
 
 func TestEachFileOfABundleKeepsItsOwnConfigs(t *testing.T) {
-	wantSurplus(t, bundles(4, func(s *snapshot.Snapshot) {
+	wantSurplus(t, bundles(4, func(s *snapshot.Lists) {
 		s.Configs[0].Labels = keeper.ConfigLabels("bundle-1", "default", "/etc/nginx/more.conf")
 	}), nil)
 }
@@ -76,14 +76,14 @@ func TestConfigsThatAreNotOursStay(t *testing.T) {
 		"with another role": func(o *snapshot.Object) { o.Labels[plan.LabelRole] = "authority" },
 	} {
 		t.Run(whose, func(t *testing.T) {
-			wantSurplus(t, bundles(4, func(s *snapshot.Snapshot) { change(&s.Configs[0]) }), nil)
+			wantSurplus(t, bundles(4, func(s *snapshot.Lists) { change(&s.Configs[0]) }), nil)
 		})
 	}
 }
 
 func TestConfigsOfACoreThatIsGoneAreOurs(t *testing.T) {
 	gone := plan.Keeper{Owner: "svc-gone", Seal: keeper.Seal}
-	wantSurplus(t, bundles(4, func(s *snapshot.Snapshot) {
+	wantSurplus(t, bundles(4, func(s *snapshot.Lists) {
 		s.Configs[0].Labels = gone.ConfigLabels("bundle-1", "default", confPath)
 	}), nil, "bundle-1")
 }

@@ -79,6 +79,8 @@ type Keeper struct {
 	// Seal marks a list of words in a way that nobody else can: whoever may
 	// create services writes labels too, and must not pass for us.
 	Seal func(words ...string) string
+	// Marks spares looking at every service of each snapshot; nil: each is.
+	Marks *Marks
 }
 
 // Services plans one action at most for every wanted service, in their order.
@@ -102,10 +104,17 @@ func (k Keeper) Services(snap *snapshot.Snapshot, wanted []Wanted) ([]Action, []
 	return actions, problem.Sort(problems)
 }
 
+// Marked returns the services with a label that only ours should have, sorted by ID.
+func (k Keeper) Marked(snap *snapshot.Snapshot) []*snapshot.Service {
+	if k.Marks == nil {
+		return new(Marks).of(snap)
+	}
+	return k.Marks.of(snap)
+}
+
 // Find returns the service that plays a role for an extension, or nil.
 func (k Keeper) Find(snap *snapshot.Snapshot, extension string, role Role) *snapshot.Service {
-	for i := range snap.Services {
-		s := &snap.Services[i]
+	for _, s := range k.Marked(snap) {
 		if s.Spec.Labels[LabelExtension] == extension && s.Spec.Labels[LabelRole] == string(role) && k.sealed(s) {
 			return s
 		}
@@ -171,8 +180,8 @@ func (k Keeper) otherOwner(snap *snapshot.Snapshot, owner string) *snapshot.Serv
 }
 
 func nameTaken(snap *snapshot.Snapshot, w Wanted) *problem.Problem {
-	for i := range snap.Services {
-		if snap.Services[i].Spec.Name == w.Spec.Name {
+	for _, s := range snap.Services {
+		if s.Spec.Name == w.Spec.Name {
 			return &problem.Problem{Kind: problem.NameTaken, Service: w.Spec.Name, Message: fmt.Sprintf(
 				"the %s of extension %s should have this name, but a service that Interlock did not create has it: remove that service or choose another name in config.toml",
 				w.Role, w.Extension)}
@@ -194,8 +203,7 @@ func renamed(current *snapshot.Service, w Wanted) *problem.Problem {
 // does not name any more.
 func (k Keeper) Abandoned(snap *snapshot.Snapshot, configured []string) []*snapshot.Service {
 	var list []*snapshot.Service
-	for i := range snap.Services {
-		s := &snap.Services[i]
+	for _, s := range k.Marked(snap) {
 		extension, role := s.Spec.Labels[LabelExtension], Role(s.Spec.Labels[LabelRole])
 		ours := (role == RoleExtension || role == RoleProxy) && k.sealed(s) && k.contested(snap, s) == nil
 		if ours && !slices.Contains(configured, extension) {
@@ -208,8 +216,7 @@ func (k Keeper) Abandoned(snap *snapshot.Snapshot, configured []string) []*snaps
 // strangers names services that pass for ours.
 func (k Keeper) strangers(snap *snapshot.Snapshot) []problem.Problem {
 	var problems []problem.Problem
-	for i := range snap.Services {
-		s := &snap.Services[i]
+	for _, s := range k.Marked(snap) {
 		if s.Spec.Labels[LabelRole] == "" || k.sealed(s) {
 			continue
 		}

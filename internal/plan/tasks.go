@@ -12,21 +12,14 @@ import (
 // TaskProblems explains why tasks of the services that Interlock keeps do not
 // run, so that nobody has to search Docker's task list for it.
 func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
-	failed := make(map[*snapshot.Service][]*snapshot.Task)
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
-		if t.Err == "" {
+	var problems []problem.Problem
+	for _, s := range k.Marked(snap) {
+		if s.Spec.Labels[LabelRole] == "" || !k.sealed(s) {
 			continue
 		}
-		if s := snap.Service(t.ServiceID); s != nil && s.Spec.Labels[LabelRole] != "" && k.sealed(s) {
-			failed[s] = append(failed[s], t)
-		}
-	}
-	var problems []problem.Problem
-	for s, tasks := range failed {
 		running := runningPlaces(snap, s.ID)
-		for _, t := range tasks {
-			if !running[t.Place()] {
+		for _, t := range snap.TasksOf(s.ID) {
+			if t.Err != "" && !running[t.Place()] {
 				problems = append(problems, taskProblem(snap, s, t))
 			}
 		}
@@ -36,9 +29,8 @@ func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
 
 func runningPlaces(snap *snapshot.Snapshot, service string) map[snapshot.Place]bool {
 	running := make(map[snapshot.Place]bool)
-	for i := range snap.Tasks {
-		t := &snap.Tasks[i]
-		if t.ServiceID == service && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
+	for _, t := range snap.TasksOf(service) {
+		if t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
 			running[t.Place()] = true
 		}
 	}

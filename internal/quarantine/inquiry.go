@@ -99,7 +99,11 @@ func (w *Ward) Served(now time.Time) (news bool) {
 	w.accepted = w.taken
 	w.searches, w.restUntil, w.outcome = 0, time.Time{}, Outcome{}
 	maps.DeleteFunc(w.holds, func(id string, h *hold) bool {
-		return h.paroled && w.taken[id] != nil && same(w.taken[id], &h.spec)
+		if !h.paroled {
+			return false
+		}
+		taken := w.taken.specs()[id]
+		return taken != nil && same(taken, &h.spec)
 	})
 	return w.retry(now)
 }
@@ -158,8 +162,9 @@ func (w *Ward) Abandon(why string, now time.Time) {
 // inquire begins a search among those who are new or have changed.
 func (w *Ward) inquire() {
 	suspects := make(specs)
-	for id, spec := range w.taken {
-		if before := w.accepted[id]; before == nil || !same(before, spec) {
+	accepted := w.accepted.specs()
+	for id, spec := range w.taken.specs() {
+		if before := accepted[id]; before == nil || !same(before, spec) {
 			suspects[id] = spec
 		}
 	}
@@ -167,13 +172,13 @@ func (w *Ward) inquire() {
 		w.inquireEveryone()
 		return
 	}
-	w.begin(&inquiry{scope: changed, suspects: suspects, base: w.accepted})
+	w.begin(&inquiry{scope: changed, suspects: suspects, base: w.accepted.specs()})
 }
 
 // inquireEveryone suspects those in quarantine too, of being bad even as they
 // were.
 func (w *Ward) inquireEveryone() {
-	w.begin(&inquiry{scope: everyone, suspects: w.taken, base: specs{}})
+	w.begin(&inquiry{scope: everyone, suspects: w.taken.specs(), base: specs{}})
 }
 
 // retry begins a search among those in quarantine who have waited long enough.
@@ -187,7 +192,7 @@ func (w *Ward) retry(now time.Time) bool {
 	if len(suspects) == 0 {
 		return false
 	}
-	w.begin(&inquiry{scope: due, suspects: suspects, base: w.accepted})
+	w.begin(&inquiry{scope: due, suspects: suspects, base: w.accepted.specs()})
 	return true
 }
 
@@ -236,7 +241,7 @@ func (w *Ward) misled(now time.Time) {
 		w.postpone(now)
 		w.inquiry = nil
 	case changed:
-		w.taken = q.now()
+		w.taken = &account{known: q.now()}
 		w.inquireEveryone()
 	case everyone:
 		w.fail(Outcome{NotAService, q.search.words}, now)

@@ -38,12 +38,12 @@ type specs map[string]*snapshot.ServiceSpec
 type Ward struct {
 	cluster string
 	// taken is what the newest table was made of.
-	taken specs
+	taken *account
 	// published are the newest tables, the newest one last.
 	published []published
 	// accepted is what the last table was made of that a proxy served; nil: not
 	// known in this life of the core.
-	accepted specs
+	accepted *account
 	holds    map[string]*hold
 	inquiry  *inquiry
 	trials   int // so far: they are numbered
@@ -53,10 +53,34 @@ type Ward struct {
 	outcome   Outcome
 }
 
+// account is what all of Swarm's services were taken for at one time. Every change
+// in Swarm makes one, and hardly any is asked for who is in it.
+type account struct {
+	cluster  string
+	services []*snapshot.Service
+	known    specs // nil: not asked for yet
+}
+
+// specs are those that concern the cluster. It may be called on no account.
+func (a *account) specs() specs {
+	if a == nil {
+		return nil
+	}
+	if a.known == nil {
+		a.known = make(specs)
+		for _, s := range a.services {
+			if concerns(a.cluster, s) {
+				a.known[s.ID] = &s.Spec
+			}
+		}
+	}
+	return a.known
+}
+
 // published is a table, and what it was made of.
 type published struct {
 	version string
-	taken   specs
+	taken   *account
 }
 
 // remembered is how many tables a proxy's word may be late.
@@ -79,16 +103,27 @@ func New(cluster string) *Ward { return &Ward{cluster: cluster, holds: make(map[
 // Take returns what the services are to be taken for, for the table that the
 // proxies should serve. It takes all services of Swarm and changes none that
 // is not of the cluster. The list that it is given stays as it is.
-func (w *Ward) Take(services []snapshot.Service) []snapshot.Service {
+func (w *Ward) Take(services []*snapshot.Service) []*snapshot.Service {
+	if len(w.holds) > 0 {
+		w.release(services)
+	}
+	taken := services
+	if len(w.holds) > 0 || w.inquiry != nil {
+		taken = w.replace(services, w.real)
+	}
+	w.taken = &account{cluster: w.cluster, services: taken}
+	return taken
+}
+
+// release lets go of who has changed or is no longer there.
+func (w *Ward) release(services []*snapshot.Service) {
 	present := make(map[string]bool, len(w.holds))
-	for i := range services {
-		if h := w.holds[services[i].ID]; h != nil {
-			present[services[i].ID] = w.concerns(&services[i]) && same(&h.spec, &services[i].Spec)
+	for _, s := range services {
+		if h := w.holds[s.ID]; h != nil {
+			present[s.ID] = concerns(w.cluster, s) && same(&h.spec, &s.Spec)
 		}
 	}
 	maps.DeleteFunc(w.holds, func(id string, _ *hold) bool { return !present[id] })
-	w.taken = make(specs)
-	return w.replace(services, w.real, w.taken)
 }
 
 // Published is told the version of the table that was made of the last Take.
@@ -104,33 +139,32 @@ func (w *Ward) Published(version string) {
 type Trial struct {
 	Number int // grows with every trial of a ward
 	// Services are what all of Swarm's are to be taken for.
-	Services []snapshot.Service
+	Services []*snapshot.Service
 }
 
 // Trial returns what is to be tried now, if anything is. It stays the same until
 // it is answered.
-func (w *Ward) Trial(services []snapshot.Service) (Trial, bool) {
+func (w *Ward) Trial(services []*snapshot.Service) (Trial, bool) {
 	if w.inquiry == nil || w.inquiry.loading {
 		return Trial{}, false
 	}
-	return Trial{Number: w.trials, Services: w.replace(services, w.inquiry.trial, nil)}, true
+	return Trial{Number: w.trials, Services: w.replace(services, w.inquiry.trial)}, true
 }
 
 // replace returns the services with the specifications that as gives them, and
-// without those to which it gives none. It notes in seen those that concern the
-// cluster, unless seen is nil.
-func (w *Ward) replace(services []snapshot.Service, as func(*snapshot.Service) *snapshot.ServiceSpec, seen specs) []snapshot.Service {
-	list := make([]snapshot.Service, 0, len(services))
-	for i := range services {
-		s := services[i]
-		if w.concerns(&s) || w.inquiry.knows(s.ID) {
-			spec := as(&services[i])
+// without those to which it gives none.
+func (w *Ward) replace(services []*snapshot.Service, as func(*snapshot.Service) *snapshot.ServiceSpec) []*snapshot.Service {
+	list := make([]*snapshot.Service, 0, len(services))
+	for _, s := range services {
+		if concerns(w.cluster, s) || w.inquiry.knows(s.ID) {
+			spec := as(s)
 			if spec == nil {
 				continue
 			}
-			s.Spec = *spec
-			if seen != nil {
-				seen[s.ID] = spec
+			if spec != &s.Spec {
+				replaced := *s
+				replaced.Spec = *spec
+				s = &replaced
 			}
 		}
 		list = append(list, s)
@@ -153,9 +187,9 @@ func (w *Ward) real(s *snapshot.Service) *snapshot.ServiceSpec {
 	return &s.Spec
 }
 
-// concerns reports whether a service wants to be routed by the cluster.
-func (w *Ward) concerns(s *snapshot.Service) bool {
-	if s.Spec.Labels[label.Prefix+"service_cluster"] != w.cluster {
+// concerns reports whether a service wants to be routed by a cluster.
+func concerns(cluster string, s *snapshot.Service) bool {
+	if s.Spec.Labels[label.Prefix+"service_cluster"] != cluster {
 		return false
 	}
 	for name := range s.Spec.Labels {

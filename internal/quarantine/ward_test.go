@@ -21,7 +21,7 @@ const refused = "bad"
 type world struct {
 	t        *testing.T
 	ward     *quarantine.Ward
-	services []snapshot.Service
+	services []*snapshot.Service
 	now      time.Time
 	served   map[string]string // host by service, of what the proxies serve
 	trials   int
@@ -56,14 +56,14 @@ func (w *world) set(name, host string) {
 	for i := range w.services {
 		if w.services[i].Spec.Name == name {
 			w.services = slices.Clone(w.services) // readings never change
-			w.services[i].Spec = spec
+			w.services[i] = &snapshot.Service{ID: w.services[i].ID, Spec: spec}
 			return
 		}
 	}
-	w.services = append(slices.Clip(w.services), snapshot.Service{ID: "id-" + name, Spec: spec})
+	w.services = append(slices.Clip(w.services), &snapshot.Service{ID: "id-" + name, Spec: spec})
 }
 
-func hosts(services []snapshot.Service) map[string]string {
+func hosts(services []*snapshot.Service) map[string]string {
 	table := make(map[string]string)
 	for _, s := range services {
 		if host := s.Spec.Labels["com.docker.lb.hosts"]; host != "" {
@@ -115,7 +115,7 @@ func (w *world) settle() {
 }
 
 func (w *world) present(name string) bool {
-	return slices.ContainsFunc(w.services, func(s snapshot.Service) bool { return s.Spec.Name == name })
+	return slices.ContainsFunc(w.services, func(s *snapshot.Service) bool { return s.Spec.Name == name })
 }
 
 // pass lets time pass as the ward asks for it.
@@ -368,10 +368,10 @@ func TestATrialThatNobodyAnswersEndsTheSearchForAWhile(t *testing.T) {
 
 func TestOtherClustersAreLeftAsTheyAre(t *testing.T) {
 	w := newWorld(t, 3)
-	elsewhere := snapshot.Service{ID: "east", Spec: snapshot.ServiceSpec{Name: "east", Labels: map[string]string{
+	elsewhere := &snapshot.Service{ID: "east", Spec: snapshot.ServiceSpec{Name: "east", Labels: map[string]string{
 		"com.docker.lb.hosts": "bad in the east", "com.docker.lb.service_cluster": "east",
 	}}}
-	w.services = append(w.services, elsewhere, snapshot.Service{ID: "plain", Spec: snapshot.ServiceSpec{Name: "plain"}})
+	w.services = append(w.services, elsewhere, &snapshot.Service{ID: "plain", Spec: snapshot.ServiceSpec{Name: "plain"}})
 	w.ward.Take(w.services)
 	w.ward.Refused("something", w.now)
 	w.ward.Take(w.services)

@@ -32,7 +32,7 @@ type Cluster struct {
 // and named by a problem; the others are not affected. The problems are sorted.
 func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [][]string, problems []problem.Problem) {
 	b := builder{
-		snap: snap, tasks: snap.TasksByService(), nodes: make(map[string]*snapshot.Node, len(snap.Nodes)),
+		snap: snap, nodes: make(map[string]*snapshot.Node, len(snap.Nodes)),
 		reserved: make(map[string]bool),
 	}
 	for i := range snap.Nodes {
@@ -53,7 +53,6 @@ func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [
 
 type builder struct {
 	snap     *snapshot.Snapshot
-	tasks    map[string][]*snapshot.Task
 	nodes    map[string]*snapshot.Node
 	reserved map[string]bool
 	problems []problem.Problem
@@ -75,8 +74,8 @@ func (b *builder) wishes(clusters []Cluster) map[string][]wish {
 	for _, c := range clusters {
 		byCluster[c.Name] = nil
 	}
-	for i := range b.snap.Services {
-		w, ok := b.read(&b.snap.Services[i])
+	for _, s := range b.snap.Services {
+		w, ok := b.read(s)
 		if !ok {
 			continue
 		}

@@ -300,13 +300,13 @@ func TestTheOrderOfWhatSwarmListsNeverShowsInTheTable(t *testing.T) {
 			s.Task(name, slot+1, slot+1, HostPort(80, uint16(30000+10*i+slot)))
 		}
 	}
-	snap := s.Snapshot()
-	tables, _, _ := route.Build(snap, []route.Cluster{{}})
+	lists := s.Lists()
+	tables, _, _ := route.Build(lists.Snapshot(nil), []route.Cluster{{}})
 	want := tables[0].Version()
 	for range 20 {
-		rand.Shuffle(len(snap.Services), func(i, j int) { snap.Services[i], snap.Services[j] = snap.Services[j], snap.Services[i] })
-		rand.Shuffle(len(snap.Tasks), func(i, j int) { snap.Tasks[i], snap.Tasks[j] = snap.Tasks[j], snap.Tasks[i] })
-		tables, _, _ = route.Build(snap, []route.Cluster{{}})
+		rand.Shuffle(len(lists.Services), func(i, j int) { lists.Services[i], lists.Services[j] = lists.Services[j], lists.Services[i] })
+		rand.Shuffle(len(lists.Tasks), func(i, j int) { lists.Tasks[i], lists.Tasks[j] = lists.Tasks[j], lists.Tasks[i] })
+		tables, _, _ = route.Build(lists.Snapshot(nil), []route.Cluster{{}})
 		if got := tables[0].Version(); got != want {
 			t.Fatalf("another order of the same Swarm gave table %s, want %s", got, want)
 		}

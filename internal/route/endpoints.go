@@ -70,7 +70,7 @@ func virtualIP(s *snapshot.Service, network string) (netip.Addr, bool) {
 // that managers cannot reach may still serve.
 func (b *builder) usable(service string) []*snapshot.Task {
 	var ready, doubtful []*snapshot.Task
-	for _, t := range b.tasks[service] {
+	for _, t := range b.snap.TasksOf(service) {
 		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
 			continue
 		}

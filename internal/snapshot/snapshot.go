@@ -1,21 +1,26 @@
 // Package snapshot says what a Swarm looks like at one moment, in this
-// project's own types: immutable once published, every list sorted.
+// project's own types: immutable once published, every list sorted. Of two
+// snapshots that one source has published one after the other, the second shares
+// with the first what did not change, so that a pointer says "as before".
 //
 // It reads nothing itself; internal/docker fills it. It holds no routing
 // decision: which task may take traffic is decided by internal/route.
 package snapshot
 
 import (
+	"iter"
 	"net/netip"
 	"time"
 )
 
 // Snapshot is one complete reading of a Swarm. Whoever receives one must not
-// change it. Services, Tasks, Nodes, Networks, Secrets and Configs are each
-// sorted by ID.
+// change it, nor anything that it points to: see [Lists] for making one.
+// Services, Nodes, Networks, Secrets and Configs are each sorted by ID.
 type Snapshot struct {
-	Services []Service
-	Tasks    []Task
+	Services []*Service
+	// Tasks are sorted by their service's ID. They may be of a service that is
+	// not among Services.
+	Tasks    []*Tasks
 	Nodes    []Node
 	Networks []Network
 	Secrets  []Object
@@ -154,6 +159,12 @@ type VirtualIP struct {
 	Addr      netip.Prefix
 }
 
+// Tasks are the tasks of one service, at least one, sorted by ID.
+type Tasks struct {
+	ServiceID string
+	List      []*Task
+}
+
 // Task is one container that Swarm runs, has run or means to run.
 type Task struct {
 	ID        string
@@ -202,6 +213,9 @@ type Place struct {
 	slot    int
 	node    string // of a service without slots
 }
+
+// Service is the ID of the service.
+func (p Place) Service() string { return p.service }
 
 // Place returns the task's.
 func (t *Task) Place() Place {
@@ -293,9 +307,7 @@ type Object struct {
 }
 
 // Service returns the service with the given ID, or nil.
-func (s *Snapshot) Service(id string) *Service {
-	return find(s.Services, id, func(v *Service) string { return v.ID })
-}
+func (s *Snapshot) Service(id string) *Service { return part(s.Services, id, serviceID) }
 
 // Node returns the node with the given ID, or nil.
 func (s *Snapshot) Node(id string) *Node {
@@ -307,20 +319,26 @@ func (s *Snapshot) Network(id string) *Network {
 	return find(s.Networks, id, func(v *Network) string { return v.ID })
 }
 
-// TasksByService returns the tasks of every service, each list in the
-// snapshot's order.
-func (s *Snapshot) TasksByService() map[string][]*Task {
-	counts := make(map[string]int, len(s.Services))
-	for i := range s.Tasks {
-		counts[s.Tasks[i].ServiceID]++
+// TasksOf returns the tasks of a service, sorted by ID.
+func (s *Snapshot) TasksOf(service string) []*Task {
+	if tasks := part(s.Tasks, service, tasksID); tasks != nil {
+		return tasks.List
 	}
-	byService := make(map[string][]*Task, len(counts))
-	for id, count := range counts {
-		byService[id] = make([]*Task, 0, count)
-	}
-	for i := range s.Tasks {
-		t := &s.Tasks[i]
-		byService[t.ServiceID] = append(byService[t.ServiceID], t)
-	}
-	return byService
+	return nil
 }
+
+// AllTasks goes over the tasks of every service, in the snapshot's order.
+func (s *Snapshot) AllTasks() iter.Seq[*Task] {
+	return func(yield func(*Task) bool) {
+		for _, tasks := range s.Tasks {
+			for _, t := range tasks.List {
+				if !yield(t) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func serviceID(s *Service) string { return s.ID }
+func tasksID(t *Tasks) string     { return t.ServiceID }

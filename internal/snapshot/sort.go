@@ -6,23 +6,6 @@ import (
 	"strings"
 )
 
-// Sort puts every list of s into the order that Snapshot promises. A source
-// calls it once, before it publishes.
-func (s *Snapshot) Sort() {
-	sortByID(s.Services, func(v *Service) string { return v.ID })
-	sortByID(s.Tasks, func(v *Task) string { return v.ID })
-	sortByID(s.Nodes, func(v *Node) string { return v.ID })
-	sortByID(s.Networks, func(v *Network) string { return v.ID })
-	sortByID(s.Secrets, func(v *Object) string { return v.ID })
-	sortByID(s.Configs, func(v *Object) string { return v.ID })
-	for i := range s.Services {
-		s.Services[i].Sort()
-	}
-	for i := range s.Tasks {
-		s.Tasks[i].Sort()
-	}
-}
-
 // Sort puts the lists of a task into the order that a snapshot has them in.
 func (t *Task) Sort() {
 	slices.SortStableFunc(t.Ports, compareTargets)
@@ -61,14 +44,19 @@ func compareFileRefs(a, b FileRef) int {
 	return cmp.Or(strings.Compare(a.Target, b.Target), strings.Compare(a.Name, b.Name))
 }
 
-func sortByID[T any](list []T, id func(*T) string) {
-	slices.SortFunc(list, func(a, b T) int { return strings.Compare(id(&a), id(&b)) })
-}
-
 func find[T any](list []T, id string, of func(*T) string) *T {
 	i, found := slices.BinarySearchFunc(list, id, func(v T, id string) int { return strings.Compare(of(&v), id) })
 	if !found {
 		return nil
 	}
 	return &list[i]
+}
+
+// part is find for a list of parts that snapshots share.
+func part[T any](list []*T, id string, of func(*T) string) *T {
+	i, found := slices.BinarySearchFunc(list, id, func(v *T, id string) int { return strings.Compare(of(v), id) })
+	if !found {
+		return nil
+	}
+	return list[i]
 }

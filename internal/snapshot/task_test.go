@@ -9,10 +9,10 @@ func TestAPortWithANumberForEachFamilyIsTheOneOfTheNodesAddress(t *testing.T) {
 	host := func(target, published uint16) Port {
 		return Port{Protocol: "tcp", Target: target, Published: published, Mode: PublishHost}
 	}
-	snap := Snapshot{Tasks: []Task{{ID: "t", Ports: []Port{host(8080, 32769), host(8080, 32768), host(80, 32770)}}}}
-	snap.Sort()
+	lists := Lists{Tasks: []Task{{ID: "t", ServiceID: "app", Ports: []Port{host(8080, 32769), host(8080, 32768), host(80, 32770)}}}}
+	task := lists.Snapshot(nil).TasksOf("app")[0]
 	for node, want := range map[string]uint16{"192.0.2.1": 32769, "::ffff:192.0.2.1": 32769, "2001:db8::1": 32768} {
-		if got, ok := snap.Tasks[0].HostPort(8080, netip.MustParseAddr(node)); !ok || got != want {
+		if got, ok := task.HostPort(8080, netip.MustParseAddr(node)); !ok || got != want {
 			t.Errorf("at %s it is %d, %t, want %d", node, got, ok, want)
 		}
 	}

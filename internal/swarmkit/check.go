@@ -142,7 +142,7 @@ func compare[O object](s *state, list []O, known []string) []suspect {
 func ids[T any](t table[T]) []string {
 	list := make([]string, len(t.list))
 	for i := range t.list {
-		list[i] = t.id(&t.list[i])
+		list[i] = t.id(t.list[i])
 	}
 	return list
 }

@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -366,9 +367,10 @@ func (f *follower) waitFor(want ...string) {
 			return false
 		}
 		var got []string
-		for _, t := range s.Tasks {
+		for t := range s.AllTasks() {
 			got = append(got, t.ID+":"+t.State.String()+">"+t.Desired.String())
 		}
+		slices.Sort(got)
 		return strings.Join(got, " ") == strings.Join(want, " ")
 	}, func() any { return f.latest() })
 }

@@ -47,7 +47,7 @@ func TestAPublishedSnapshotNeverChanges(t *testing.T) {
 	first := f.latest()
 	m.task("a", "app", 1, running, running)
 	f.waitFor("a:running>running")
-	if got := first.Tasks[0].State.String(); got != "starting" {
+	if got := first.TasksOf("app")[0].State.String(); got != "starting" {
 		t.Errorf("the first one says %s now", got)
 	}
 }

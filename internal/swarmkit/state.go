@@ -14,7 +14,7 @@ const maxGone = 1 << 16
 // changes since. It belongs to one goroutine.
 type state struct {
 	services table[snapshot.Service]
-	tasks    table[snapshot.Task] // without history
+	tasks    table[snapshot.Tasks] // without history
 	nodes    table[snapshot.Node]
 	networks table[snapshot.Network]
 	secrets  table[snapshot.Object]
@@ -43,7 +43,7 @@ type fault struct{ kind, id, why string }
 func newState(l *lists) *state {
 	s := &state{
 		services: table[snapshot.Service]{id: func(v *snapshot.Service) string { return v.ID }},
-		tasks:    table[snapshot.Task]{id: func(v *snapshot.Task) string { return v.ID }},
+		tasks:    table[snapshot.Tasks]{id: func(v *snapshot.Tasks) string { return v.ServiceID }},
 		nodes:    table[snapshot.Node]{id: func(v *snapshot.Node) string { return v.ID }},
 		networks: table[snapshot.Network]{id: func(v *snapshot.Network) string { return v.ID }},
 		secrets:  table[snapshot.Object]{id: func(v *snapshot.Object) string { return v.ID }},
@@ -72,21 +72,21 @@ func (s *state) fill(l *lists) {
 	s.configs.fill(collect(l.configs, configFrom))
 	for _, t := range collect(l.tasks, s.task) {
 		p := t.Place()
-		s.places[p] = append(s.places[p], t)
+		s.places[p] = append(s.places[p], *t)
 		s.at[t.ID] = p
 	}
-	var kept []snapshot.Task
+	var kept snapshot.Lists
 	for _, tasks := range s.places {
-		kept = append(kept, snapshot.WithoutHistory(tasks)...)
+		kept.Tasks = append(kept.Tasks, snapshot.WithoutHistory(tasks)...)
 	}
-	s.tasks.fill(kept)
+	s.tasks.fill(kept.Snapshot(nil).Tasks)
 }
 
-func collect[W, T any](raw []W, from func(W) (T, bool)) []T {
-	list := make([]T, 0, len(raw))
+func collect[W, T any](raw []W, from func(W) (T, bool)) []*T {
+	list := make([]*T, 0, len(raw))
 	for _, w := range raw {
 		if v, ok := from(w); ok {
-			list = append(list, v)
+			list = append(list, &v)
 		}
 	}
 	return list
@@ -173,7 +173,7 @@ func putChanged[T any](s *state, t *table[T], v T, wanted bool) {
 	known := t.get(t.id(&v))
 	switch {
 	case wanted && (known == nil || !reflect.DeepEqual(*known, v)):
-		t.put(v)
+		t.put(&v)
 		s.changed = true
 	case !wanted && known != nil:
 		t.remove(t.id(&v))
@@ -230,7 +230,7 @@ func (s *state) takeTask(id string) {
 		return
 	}
 	delete(s.at, id)
-	removeKnown(s, &s.tasks, id)
+	s.hide(p.Service(), id)
 	var left []snapshot.Task
 	for _, t := range s.places[p] {
 		if t.ID != id {
@@ -250,20 +250,55 @@ func (s *state) judge(tasks []snapshot.Task) {
 	kept := make(map[string]bool, len(tasks))
 	for _, t := range snapshot.WithoutHistory(tasks) {
 		kept[t.ID] = true
-		putChanged(s, &s.tasks, t, true)
+		s.show(&t)
 	}
 	for i := range tasks {
 		if !kept[tasks[i].ID] {
-			removeKnown(s, &s.tasks, tasks[i].ID)
+			s.hide(tasks[i].ServiceID, tasks[i].ID)
 		}
 	}
+}
+
+// show puts a task into what snapshots show of its service, unless it is there
+// as it is.
+func (s *state) show(t *snapshot.Task) {
+	tasks := tasksOf(s.tasks.get(t.ServiceID))
+	if known := tasks.get(t.ID); known == nil || !reflect.DeepEqual(known, t) {
+		tasks.put(t)
+		s.tasks.put(&snapshot.Tasks{ServiceID: t.ServiceID, List: tasks.list})
+		s.changed = true
+	}
+}
+
+// hide takes a task out of it.
+func (s *state) hide(service, id string) {
+	tasks := tasksOf(s.tasks.get(service))
+	if tasks.get(id) == nil {
+		return
+	}
+	tasks.remove(id)
+	s.changed = true
+	if len(tasks.list) == 0 {
+		s.tasks.remove(service)
+		return
+	}
+	s.tasks.put(&snapshot.Tasks{ServiceID: service, List: tasks.list})
+}
+
+// tasksOf makes a table of the tasks of one service, of which there may be none.
+func tasksOf(shown *snapshot.Tasks) *table[snapshot.Task] {
+	t := &table[snapshot.Task]{id: func(v *snapshot.Task) string { return v.ID }, given: true}
+	if shown != nil {
+		t.list = shown.List
+	}
+	return t
 }
 
 // snapshot gives out the state, which later changes leave as it is.
 func (s *state) snapshot() *snapshot.Snapshot {
 	s.changed = false
 	return &snapshot.Snapshot{
-		Services: s.services.share(), Tasks: s.tasks.share(), Nodes: s.nodes.share(),
-		Networks: s.networks.share(), Secrets: s.secrets.share(), Configs: s.configs.share(),
+		Services: s.services.share(), Tasks: s.tasks.share(), Nodes: s.nodes.values(),
+		Networks: s.networks.values(), Secrets: s.secrets.values(), Configs: s.configs.values(),
 	}
 }

@@ -312,8 +312,8 @@ func want(holds bool, what string) error {
 	return errors.New("not yet: " + what)
 }
 
-func tasksOf(s *snapshot.Snapshot, service string) (tasks []snapshot.Task) {
-	for _, task := range s.Tasks {
+func tasksOf(s *snapshot.Snapshot, service string) (tasks []*snapshot.Task) {
+	for task := range s.AllTasks() {
 		if of := s.Service(task.ServiceID); of != nil && of.Spec.Name == service {
 			tasks = append(tasks, task)
 		}
