@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,14 +21,20 @@ const healthLimit = 2 * time.Second
 
 // healthCommand is for health checks: the images have no other program.
 func (p *process) healthCommand() *cobra.Command {
-	var address string
+	var address, admin string
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Say whether the core, or an agent, in this container answers",
+		Short: "Say whether the core, an agent or a standalone in this container is well",
 		Args:  cobra.NoArgs,
 	}
 	cmd.Flags().StringVar(&address, "address", "127.0.0.1:8080", "`ADDRESS` of its control port")
-	cmd.RunE = running(func(ctx context.Context, _ []string) error { return shakeHands(ctx, address) })
+	cmd.Flags().StringVar(&admin, "admin", "", "ask GET /healthz on this admin `ADDRESS` instead, such as 127.0.0.1:9090")
+	cmd.RunE = running(func(ctx context.Context, _ []string) error {
+		if admin != "" {
+			return askHealth(ctx, admin)
+		}
+		return shakeHands(ctx, address)
+	})
 	return cmd
 }
 
@@ -42,6 +51,30 @@ func shakeHands(ctx context.Context, address string) error {
 		return fmt.Errorf("the control port does not answer: %w", err)
 	}
 	return conn.Close()
+}
+
+// askHealth fails with what the process says of itself if it is not well.
+func askHealth(ctx context.Context, address string) error {
+	const most = 4 << 10 // bytes, of an answer
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
+	if err != nil {
+		return fmt.Errorf("the admin address: %w", err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("the admin address does not answer: %w", err)
+	}
+	defer answer.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(answer.Body, most))
+	if err != nil {
+		return fmt.Errorf("the admin address does not answer: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("not healthy: %s", bytes.TrimSpace(said))
+	}
+	return nil
 }
 
 func (p *process) authorityCommand() *cobra.Command {

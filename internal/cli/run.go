@@ -18,6 +18,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/docker"
+	"github.com/interlock-lb/interlock/internal/metrics"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/rpc"
 	"github.com/interlock-lb/interlock/internal/settings"
@@ -29,6 +30,7 @@ type runFlags struct {
 	config       string
 	authority    string
 	socket       string
+	admin        string
 	removalGrace time.Duration
 }
 
@@ -44,6 +46,7 @@ func (p *process) runCommand() *cobra.Command {
 		"PEM `FILE` with the certificate and key that sign the identities of all parts (default: one that Interlock makes and keeps in Swarm)")
 	cmd.Flags().StringVar(&flags.socket, "control-socket", controlSocket,
 		"SwarmKit's control socket `FILE`, on which changes are seen at once; used if its folder is there")
+	adminFlag(cmd, &flags.admin)
 	cmd.Flags().DurationVar(&flags.removalGrace, "removal-grace", core.RemovalGrace,
 		"how long the services of an extension that is not configured any more stay after nothing needs them")
 	cmd.RunE = running(func(ctx context.Context, _ []string) error { return p.runCore(ctx, flags) })
@@ -84,6 +87,11 @@ func (p *process) runCore(ctx context.Context, flags runFlags) error {
 	group.Go(func() error { return parts.server.Serve(ctx, listener) })
 	group.Go(func() error { return parts.deliverer.Run(ctx) })
 	group.Go(func() error { return parts.core.Run(ctx) })
+	group.Go(func() error {
+		return keepAdmin(ctx, flags.admin, metrics.Options{
+			Health: coreHealth(parts.core), Collector: metrics.Core(parts.core), Version: version, Logger: log,
+		})
+	})
 	group.Go(func() error { return keepIdentity(ctx, parts.identity, authority, log) })
 	return group.Wait()
 }

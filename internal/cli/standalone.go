@@ -14,6 +14,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/extension"
 	"github.com/interlock-lb/interlock/internal/material"
+	"github.com/interlock-lb/interlock/internal/metrics"
 	"github.com/interlock-lb/interlock/internal/proxy"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
@@ -23,8 +24,8 @@ import (
 
 // standaloneOptions are the flags of a standalone.
 type standaloneOptions struct {
-	config, docker, socket, listen, listenTLS, secrets, state, cluster string
-	redirectPort                                                       uint16
+	config, docker, socket, listen, listenTLS, admin, secrets, state, cluster string
+	redirectPort                                                              uint16
 }
 
 // standalonePoll is how often Swarm is read when nothing announces a change.
@@ -43,6 +44,7 @@ func (p *process) standaloneCommand() *cobra.Command {
 	f.StringVar(&o.socket, "control-socket", controlSocket, "SwarmKit's control socket `FILE`, on which changes are seen at once; used if its folder is there")
 	f.StringVar(&o.listen, "listen", ":80", "`ADDRESS` for plain HTTP")
 	f.StringVar(&o.listenTLS, "listen-tls", ":443", "`ADDRESS` for TLS; empty: none")
+	adminFlag(cmd, &o.admin)
 	f.Uint16Var(&o.redirectPort, "redirect-port", 443, "`PORT` that clients are redirected to who must speak TLS")
 	f.StringVar(&o.secrets, "secrets", render.MountedDir, "`FOLDER` with the secrets that labels name")
 	f.StringVar(&o.state, "state", core.StateFolder, "`FOLDER` that keeps the last table, to start with while Swarm cannot be read")
@@ -94,8 +96,15 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 		server: proxy.New(options), wallet: extension.NewWallet(material.Folder(o.secrets), log),
 		last: agentnative.NewLastTable(o.state, e.ServiceCluster, log), log: log,
 	}
+	stand.ready = newReadiness(stand.server)
 	stand.resume()
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return keepAdmin(ctx, o.admin, metrics.Options{
+			Health: stand.ready, Collector: metrics.Proxy(func() *proxy.Server { return stand.server }), Version: version, Logger: log,
+		})
+	})
+	group.Go(func() error { return p.describeOnSignal(ctx, stand.server.Describe) })
 	// Clients get an answer, if only that there is none, while Docker is waited for.
 	group.Go(func() error { return stand.server.Run(ctx, entrances...) })
 	group.Go(func() error { return stand.last.Run(ctx) })
@@ -105,6 +114,7 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 			return err
 		}
 		defer swarm.Close()
+		stand.ready.waits("Swarm has not been read yet, or shows no task of this container")
 		log.Info("standalone started", "version", version, "docker", s.DockerURL, "cluster", e.ServiceCluster)
 		return core.NewStandalone(core.StandaloneOptions{
 			Source: source(swarm, o.socket, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
@@ -119,6 +129,7 @@ type stand struct {
 	server *proxy.Server
 	wallet *extension.Wallet
 	last   *agentnative.LastTable
+	ready  *readiness
 	log    *slog.Logger
 }
 
@@ -140,6 +151,8 @@ func (s *stand) serve(t *route.Table) (core.Served, error) {
 	err := s.server.Swap(t, held.Credentials)
 	if err == nil {
 		s.last.Keep(t)
+	} else {
+		s.ready.waits("the table could not be served: the log says why")
 	}
 	return core.Served{Findings: held.Findings, Missing: held.Missing}, err
 }

@@ -100,6 +100,7 @@ type Core struct {
 	opts    Options
 	tables  *Tables
 	journal *journal
+	work    work
 	recon   reconciler
 	// pass does what one believed reading asks for: recon's, or a standalone's.
 	pass func(context.Context, *snapshot.Snapshot, time.Time) ([]problem.Problem, time.Duration)
@@ -213,7 +214,9 @@ func (c *Core) act(ctx context.Context, b *belief) time.Duration {
 	snap, wait := b.consider(ctx, latest, time.Now())
 	problems := c.staleness()
 	if snap != nil {
-		found, again := c.pass(ctx, snap, time.Now())
+		began := time.Now()
+		found, again := c.pass(ctx, snap, began)
+		c.work.add(time.Since(began))
 		problems, wait = problem.Sort(append(problems, found...)), sooner(wait, again)
 	}
 	return sooner(wait, c.journal.record(problems, time.Now()))

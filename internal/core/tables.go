@@ -138,7 +138,12 @@ func (c *clusterTable) outdate() {
 // answered reports whether the extension has had its say about what is to be
 // served.
 func (c *clusterTable) answered() bool {
-	return c.answer.failure != "" || (c.answer.bundle != nil && c.answer.generation == c.publication.Generation)
+	return c.answer.failure != "" || c.current()
+}
+
+// current reports whether the extension has rendered the newest table.
+func (c *clusterTable) current() bool {
+	return c.answer.bundle != nil && c.answer.generation == c.publication.Generation
 }
 
 func (c *clusterTable) remember() {
@@ -177,6 +182,6 @@ func (t *Tables) rendered(cluster string) answer {
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
 	a := c.answer
-	a.table, a.asked, a.current = c.publication.Table, c.published, c.answer.bundle != nil && c.answer.generation == c.publication.Generation
+	a.table, a.asked, a.current = c.publication.Table, c.published, c.current()
 	return a
 }

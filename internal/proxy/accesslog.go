@@ -36,14 +36,13 @@ func (l *accessLog) add(x *exchange) {
 	if l == nil {
 		return
 	}
-	took := x.server.clock.now() - x.facts.began
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.waiting) > logBatch {
 		l.dropped.Add(1)
 		return
 	}
-	l.waiting = appendLine(l.waiting, x, took)
+	l.waiting = appendLine(l.waiting, x, x.facts.took)
 }
 
 // run writes what waits until the context ends, and then the rest.

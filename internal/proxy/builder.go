@@ -15,6 +15,7 @@ type builder struct {
 	old, pools map[string]*pool // by key
 	users      map[string][]*pool
 	keyring    keyring
+	tallies    tallies
 }
 
 func (b *builder) table(t *route.Table) (*table, error) {
@@ -42,7 +43,7 @@ func (b *builder) table(t *route.Table) (*table, error) {
 	}
 	if len(t.Default) > 0 {
 		var err error
-		if made.fallback, err = b.site(t.Default); err != nil {
+		if made.fallback, err = b.site(anyHost, t.Default); err != nil {
 			return nil, fmt.Errorf("default: %w", err)
 		}
 	}
@@ -76,7 +77,7 @@ func (n *names) at(name string) *site {
 }
 
 func (b *builder) host(v *route.VirtualHost) (*site, error) {
-	s, err := b.site(v.Routes)
+	s, err := b.site(v.Name, v.Routes)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (b *builder) passthrough(made *table, p *route.Passthrough) error {
 	}
 	s := made.secure.at(p.Name)
 	if s == nil {
-		s = &site{handsOn: p.RedirectPlain}
+		s = &site{handsOn: p.RedirectPlain, tally: b.tallies.of(p.Name, "")}
 		if err := made.secure.add(p.Name, s); err != nil {
 			return err
 		}
@@ -116,12 +117,16 @@ func (b *builder) passthrough(made *table, p *route.Passthrough) error {
 	if s.policy != nil || s.through != nil {
 		return fmt.Errorf("its TLS is ended here too, or it is there twice")
 	}
-	s.through = through
+	s.through, s.passed = through, b.tallies.all(p.Name, through.upstreams)
 	return nil
 }
 
-func (b *builder) site(routes []route.Route) (*site, error) {
-	s := &site{roots: make(map[string]*target, len(routes))}
+// anyHost is what the default routes are counted as, which are for all hosts
+// that nobody names.
+const anyHost = "*"
+
+func (b *builder) site(host string, routes []route.Route) (*site, error) {
+	s := &site{roots: make(map[string]*target, len(routes)), tally: b.tallies.of(host, "")}
 	for i := range routes {
 		r := &routes[i]
 		root := strings.TrimRight(r.PathPrefix, "/")
@@ -136,6 +141,7 @@ func (b *builder) site(routes []route.Route) (*site, error) {
 		if t.pool, t.tls, err = b.pool(&r.Forward); err != nil {
 			return nil, fmt.Errorf("path %.80q: %w", r.PathPrefix, err)
 		}
+		t.tallies = b.tallies.all(host, t.pool.upstreams)
 		s.roots[root] = t
 		s.depth = max(s.depth, strings.Count(root, "/"))
 	}

@@ -71,6 +71,12 @@ func (c *clients) leave(n *conn) {
 	}
 }
 
+func (c *clients) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open)
+}
+
 // shut waits until all are gone. Those that are idle are ended at once, the
 // others when the time is over.
 func (c *clients) shut(within time.Duration) {

@@ -20,6 +20,10 @@ type compiler struct {
 	upstreams map[string]*upstream
 	pools     map[string]*pool   // by key
 	users     map[string][]*pool // by upstream
+	tallies   map[pairing]*tally
+	// changed says that the last table was to be served otherwise than the one
+	// before.
+	changed bool
 }
 
 // upstream is a named pool of the table with the endpoints that stand for it.
@@ -48,6 +52,7 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 	b := builder{
 		upstreams: upstreams, old: c.pools, pools: make(map[string]*pool, len(c.pools)), users: make(map[string][]*pool, len(upstreams)),
 		keyring: keyring{credentials: credentials, versions: v, old: before, policies: make(map[certificate]*policy, len(before))},
+		tallies: tallies{old: c.tallies, now: make(map[pairing]*tally, len(c.tallies))},
 	}
 	made, err := b.table(t)
 	if err != nil {
@@ -58,7 +63,7 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 	}
 	*c = compiler{
 		last: t, credentials: credentials, versions: v, policies: b.keyring.policies,
-		table: made, upstreams: upstreams, pools: b.pools, users: b.users,
+		table: made, upstreams: upstreams, pools: b.pools, users: b.users, tallies: b.tallies.now, changed: true,
 	}
 	return made, gone, nil
 }
@@ -66,11 +71,13 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 // changeEndpoints is for the change that comes most often, and has to be quick
 // however large the table is.
 func (c *compiler) changeEndpoints(t *route.Table) (gone []*endpoint) {
+	c.changed = false
 	for i := range t.Upstreams {
 		spec := &t.Upstreams[i]
 		if sameUpstream(&c.last.Upstreams[i], spec) {
 			continue
 		}
+		c.changed = true
 		old := c.upstreams[spec.Name]
 		now := newUpstream(spec, old)
 		c.upstreams[spec.Name] = now

@@ -20,7 +20,9 @@ type conn struct {
 	address string // the host of remote
 	trusted bool   // what the client says of another client is true
 	served  int    // requests
-	waits   atomic.Bool
+	// accountedGot and accountedPut are the bytes that have been counted.
+	accountedGot, accountedPut int64
+	waits                      atomic.Bool
 	// overHTTP2 says that net/http serves the connection.
 	overHTTP2 atomic.Bool
 	// asks is the endpoint's connection that an answer is awaited from.
@@ -89,6 +91,7 @@ func (c *conn) await() bool {
 	if err := c.raw.Read(c.receive); err != nil {
 		return false
 	}
+	c.got += int64(max(c.received, 0))
 	return c.err == nil && c.received > 0
 }
 
@@ -100,6 +103,7 @@ func (c *conn) awaitByte() bool {
 	}
 	c.buf = takeSmall()
 	c.received = copy(c.buf, c.first[:])
+	c.got++
 	return true
 }
 

@@ -41,6 +41,9 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 		return nil, fmt.Errorf("connecting to an endpoint: %w", err)
 	}
 	c := &upstreamConn{endpoint: e, host: host, link: link{Conn: dialled, socket: dialled, clock: s.clock}}
+	s.stats.dialled.Add(1)
+	s.stats.upstream.Add(1)
+	c.open.Store(&s.stats.upstream)
 	if with, ok := dialled.(syscall.Conn); ok {
 		c.raw, _ = with.SyscallConn()
 	}
@@ -52,7 +55,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
-		dialled.Close()
+		c.Close()
 		return nil, fmt.Errorf("speaking TLS to an endpoint: %w", err)
 	}
 	c.Conn = secured

@@ -33,6 +33,8 @@ type endpoint struct {
 	text string // of addr, as logs and headers have it
 	hash uint64 // of text
 	tls  *route.TLS
+	// service is the name of the upstream that the endpoint stands for.
+	service string
 
 	maxFails    int // 0: it is never set aside
 	failTimeout time.Duration
@@ -45,6 +47,8 @@ type endpoint struct {
 	// asideUntil is when the endpoint, being set aside, may be tried again; 0:
 	// it is not set aside.
 	asideUntil atomic.Int64
+	// running is how many requests and tunnels it works on.
+	running atomic.Int64
 }
 
 // upstreamConn is a connection to an endpoint.
@@ -62,10 +66,21 @@ type upstreamConn struct {
 	raw    syscall.RawConn
 	peek   func(fd uintptr) bool
 	peeked error
+
+	// open is where the connection is counted while it is; nil: it is not.
+	open atomic.Pointer[atomic.Int64]
+}
+
+// Close closes the connection.
+func (c *upstreamConn) Close() error {
+	if open := c.open.Swap(nil); open != nil {
+		open.Add(-1)
+	}
+	return c.Conn.Close()
 }
 
 func newEndpoint(addr netip.AddrPort, u *route.Upstream) *endpoint {
-	e := &endpoint{addr: addr, text: addr.String(), tls: u.TLS, maxFails: defaultMaxFails, failTimeout: u.FailTimeout}
+	e := &endpoint{addr: addr, text: addr.String(), tls: u.TLS, service: u.Name, maxFails: defaultMaxFails, failTimeout: u.FailTimeout}
 	e.hash = hashOf(e.text)
 	if u.MaxFails != nil {
 		e.maxFails = *u.MaxFails
@@ -144,18 +159,39 @@ func (e *endpoint) ready(now time.Duration) bool {
 	return int64(now) >= until && e.asideUntil.CompareAndSwap(until, int64(now+e.failTimeout))
 }
 
-// failed counts a failure and sets the endpoint aside for too many.
-func (e *endpoint) failed(now time.Duration) {
+// asideFor is for how long the endpoint is still set aside; 0: it is not, or may
+// be tried.
+func (e *endpoint) asideFor(now time.Duration) time.Duration {
+	until := time.Duration(e.asideUntil.Load())
+	if until == 0 {
+		return 0
+	}
+	return max(until-now, 0)
+}
+
+// idles is how many idle connections there are.
+func (e *endpoint) idles() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.idle)
+}
+
+// failed counts a failure and sets the endpoint aside for too many. It reports
+// whether it did.
+func (e *endpoint) failed(now time.Duration) bool {
 	if e.maxFails == 0 {
-		return
+		return false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.fails = slices.DeleteFunc(e.fails, func(at time.Duration) bool { return now-at > e.failTimeout })
-	if e.fails = append(e.fails, now); len(e.fails) >= e.maxFails {
+	e.fails = append(e.fails, now)
+	over := len(e.fails) >= e.maxFails
+	if over {
 		e.asideUntil.Store(int64(now + e.failTimeout))
 		e.fails = e.fails[:0]
 	}
+	return over
 }
 
 // succeeded ends the time that the endpoint was set aside for.

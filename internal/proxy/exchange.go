@@ -43,7 +43,12 @@ type facts struct {
 	head     int   // bytes of what was sent that are no content
 	sent     int64 // bytes
 	began    time.Duration
+	took     time.Duration // all of it
 	endpoint *endpoint
+	// tally is where the request is counted, and running where it is counted as
+	// one that an endpoint works on; nil: none does.
+	tally   *tally
+	running *counts
 	// connected, answered and took are from when the endpoint was turned to;
 	// they are of the last one, where there were several.
 	turned, connected, answered time.Duration
@@ -94,9 +99,10 @@ func (x *exchange) serve() end {
 		if len(x.in.unread()) == 0 {
 			return keepOpen
 		}
-		x.facts = facts{began: x.server.clock.now()}
+		x.facts = facts{began: x.server.clock.now(), tally: &x.server.unrouted}
 		x.out, x.request.KeepAlive = x.out[:0], false
 		end := x.one()
+		x.account()
 		if x.facts.status != 0 {
 			x.server.log.add(x)
 		}

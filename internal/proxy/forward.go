@@ -51,7 +51,7 @@ func (x *exchange) forward(t *target) end {
 		if !x.tryAnother(&trial, e, err) {
 			break
 		}
-		x.server.stats.retries.Add(1)
+		x.facts.tally.counts().retries.Add(1)
 	}
 	x.page(trial.status, trial.text)
 	return x.finishPage()
@@ -65,7 +65,8 @@ func (u unreached) Unwrap() error { return u.error }
 // try asks an endpoint. The connection that it returns has sent the head of its
 // final answer.
 func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
-	x.facts.endpoint, x.facts.turned = e, x.server.clock.now()
+	x.turnTo(trial.target, e)
+	x.facts.turned = x.server.clock.now()
 	x.facts.connected, x.facts.answered = x.facts.turned, x.facts.turned
 	c, err := x.server.connect(e, trial.host, trial.again != nil)
 	if err != nil {
@@ -119,7 +120,9 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 	if errors.Is(err, errBadAnswer) {
 		return false
 	}
-	e.failed(x.server.clock.now())
+	if e.failed(x.server.clock.now()) {
+		x.facts.tally.counts().ejections.Add(1)
+	}
 	trial.tried = append(trial.tried, e)
 	return errors.As(err, &never) || twice
 }

@@ -15,6 +15,9 @@ type link struct {
 	socket          net.Conn // what Conn speaks TLS over, or Conn itself
 	clock           *clock
 	readBy, writeBy time.Duration // on the clock; 0: no deadline was set yet
+	// got and put are the bytes that were received and sent. They are kept by
+	// whoever receives and sends.
+	got, put int64
 
 	mu      sync.Mutex // of the deadlines, against abort
 	aborted bool
@@ -22,12 +25,15 @@ type link struct {
 
 func (l *link) read(b []byte, within time.Duration) (int, error) {
 	l.allowRead(within)
-	return l.Read(b)
+	n, err := l.Read(b)
+	l.got += int64(n)
+	return n, err
 }
 
 func (l *link) write(b []byte, within time.Duration) error {
 	l.allowWrite(within)
-	_, err := l.Write(b)
+	n, err := l.Write(b)
+	l.put += int64(n)
 	return err
 }
 

@@ -20,6 +20,7 @@ func (x *exchange) route() (*target, error) {
 	if s == nil {
 		return nil, nil
 	}
+	x.facts.tally = s.tally
 	if to := x.elsewhere(s); to != "" {
 		x.redirect(to, x.request.Target.Raw)
 		return nil, nil
@@ -54,6 +55,7 @@ func (x *exchange) site(host []byte) *site {
 	case s == nil:
 		x.page(503, "No service is configured for this host name.")
 	case s.handsOn:
+		x.facts.tally = s.tally
 		x.redirectToTLS(host)
 		return nil
 	}

@@ -27,7 +27,7 @@ func (c *conn) serveTLS() {
 	again := &replayed{Conn: c.Conn, said: said, owner: c, over: make(chan struct{})}
 	switch {
 	case s != nil && s.through != nil:
-		if !c.handThrough(s.through, said) {
+		if !c.handThrough(s, said) {
 			refuse(ctx, again)
 		}
 		return
@@ -135,22 +135,30 @@ func (r *replayed) CloseWrite() error {
 
 // handThrough passes a TLS connection to an endpoint as it is, and reports
 // whether there was one.
-func (c *conn) handThrough(p *pool, said []byte) bool {
+func (c *conn) handThrough(to *site, said []byte) bool {
 	var nothing http1.Request
 	var tried []*endpoint
 	s := c.server
 	for len(tried) < maxTries {
-		e := p.pick(&nothing, c.address, s.options().AddressHash, tried, s.clock.about())
+		e := to.through.pick(&nothing, c.address, s.options().AddressHash, tried, s.clock.about())
 		if e == nil {
 			break
 		}
 		up, err := s.dial(e, "")
 		if err == nil {
 			e.succeeded()
+			if t := tallyOf(to.passed, e); t != nil {
+				t.counts().passed.Add(1)
+				defer func() { t.counts().bytes(c.got+int64(len(said)), c.put) }()
+			}
+			e.running.Add(1)
+			defer e.running.Add(-1)
 			c.pipeThrough(up, said)
 			return true
 		}
-		e.failed(s.clock.now())
+		if t := tallyOf(to.passed, e); e.failed(s.clock.now()) && t != nil {
+			t.counts().ejections.Add(1)
+		}
 		tried = append(tried, e)
 	}
 	return false

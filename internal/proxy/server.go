@@ -38,6 +38,12 @@ type Server struct {
 	http2   http2
 	stopped atomic.Bool
 	stats   counters
+	// unrouted counts the requests that no host of a table takes.
+	unrouted tally
+	// leaving are the endpoints that tables have no longer and that still work;
+	// mu holds for them too.
+	leaving []*endpoint
+	served  served // mu holds for it too
 }
 
 // configured are options made ready for requests.
@@ -88,15 +94,19 @@ func (s *Server) options() *configured { return s.configured.Load() }
 func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.options()
+	o, began := s.options(), s.clock.now()
 	made, gone, err := s.compiler.compile(t, c, versions{o.MinTLS, o.MaxTLS})
 	if err != nil {
+		s.stats.swaps.failed.Add(1)
 		return fmt.Errorf("making a table ready to serve: %w", err)
 	}
 	s.table.Store(made)
 	for _, e := range gone {
 		e.drain()
 	}
+	s.leave(gone)
+	s.served.next(t, s.compiler.changed)
+	s.stats.swaps.add(s.clock.now() - began)
 	return nil
 }
 
@@ -166,6 +176,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // welcome serves a connection, or turns it away when there are too many.
 func (s *Server) welcome(accepted net.Conn, secure bool) {
+	s.stats.accepted.Add(1)
 	c := newConn(s, accepted)
 	serve := c.serve
 	if secure {
@@ -196,6 +207,7 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-ticker.C:
 			now := s.clock.about()
 			s.endpoints(func(e *endpoint) { e.expire(now) })
+			s.forget()
 		}
 	}
 }

@@ -29,6 +29,10 @@ type site struct {
 	policy *policy
 	// through takes the host's TLS connections as they are; nil: they end here.
 	through *pool
+	// tally counts the requests for the host that no service answers, passed the
+	// connections that are handed on, by service.
+	tally  *tally
+	passed []*tally
 	// handsOn redirects all plain requests to TLS.
 	handsOn bool
 	roots   map[string]*target
@@ -45,6 +49,8 @@ type target struct {
 	pool       *pool
 	// tls says that the endpoints speak it.
 	tls bool
+	// tallies count the requests, by service.
+	tallies []*tally
 }
 
 // find returns who stands for a host; nil: nobody.

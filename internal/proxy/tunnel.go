@@ -57,6 +57,7 @@ func pipe(to, from *link, buf []byte, heard *atomic.Int64, quiet time.Duration) 
 	for {
 		from.allowRead(quiet)
 		n, err := from.Read(buf)
+		from.got += int64(n)
 		now := from.clock.about()
 		switch {
 		case n > 0:

@@ -52,7 +52,6 @@ var rooms = map[string]layer{
 	"delivery":      adapter,
 	"docker":        adapter,
 	"material":      adapter,
-	"metrics":       adapter,
 	"pki":           adapter,
 	"proxy":         adapter,
 	"settings":      adapter,
@@ -62,9 +61,10 @@ var rooms = map[string]layer{
 	"extension": loop,
 	"install":   loop,
 
-	"cli": root,
-	"rpc": root,
-	"web": root,
+	"cli":     root,
+	"metrics": root,
+	"rpc":     root,
+	"web":     root,
 
 	"behaviour":   testOnly,
 	"fixture":     testOnly,

@@ -77,6 +77,7 @@ func (p *process) serve(c *served) error {
 			return err
 		}
 		p.server, p.options = server, c.options
+		p.proxy.server.Store(server)
 		go func() {
 			// It fails for an entrance of its own only, and has none.
 			_ = server.Run(p.ctx)

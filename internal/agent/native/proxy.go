@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/interlock-lb/interlock/internal/agent"
 	"github.com/interlock-lb/interlock/internal/proxy"
@@ -33,7 +34,11 @@ type Options struct {
 }
 
 // Proxy is what the agent starts.
-type Proxy struct{ options Options }
+type Proxy struct {
+	options Options
+	// server is the one that was started last; nil: none was.
+	server atomic.Pointer[proxy.Server]
+}
 
 // New returns a proxy that serves nothing until it is started.
 func New(o Options) *Proxy {
@@ -41,6 +46,18 @@ func New(o Options) *Proxy {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Proxy{options: o}
+}
+
+// Server returns the server that was started last; nil: there is none yet.
+func (p *Proxy) Server() *proxy.Server { return p.server.Load() }
+
+// Describe writes down what is being served, for people.
+func (p *Proxy) Describe(to io.Writer) error {
+	if s := p.Server(); s != nil {
+		return s.Describe(to)
+	}
+	_, err := io.WriteString(to, "no table is served yet\n")
+	return err
 }
 
 // Check makes the table below root ready to serve, and serves it to nobody.
