@@ -21,6 +21,8 @@ type link struct {
 
 	mu      sync.Mutex // of the deadlines, against abort
 	aborted bool
+	// interrupted is like aborted, until resume.
+	interrupted bool
 }
 
 func (l *link) read(b []byte, within time.Duration) (int, error) {
@@ -60,7 +62,7 @@ func far(is, should, within time.Duration) bool {
 func (l *link) move(set func(time.Time) error, within time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.aborted {
+	if !l.aborted && !l.interrupted {
 		// It fails for closed connections only, as will what follows.
 		_ = set(time.Now().Add(within))
 	}
@@ -73,6 +75,25 @@ func (l *link) abort() {
 	defer l.mu.Unlock()
 	l.aborted = true
 	_ = l.SetDeadline(time.Unix(1, 0))
+}
+
+// interrupt ends the reads and writes under way, and those until resume.
+func (l *link) interrupt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupted = true
+	_ = l.SetDeadline(time.Unix(1, 0))
+}
+
+// resume is for who reads and writes, when nobody else does.
+func (l *link) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupted = false
+	l.readBy, l.writeBy = 0, 0
+	if !l.aborted {
+		_ = l.SetDeadline(time.Time{})
+	}
 }
 
 // abortReads ends reads only.

@@ -161,7 +161,7 @@ func (s *soak) request(ctx context.Context, t *testing.T, i int) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	for n := 0; pause(ctx, 40*time.Millisecond); n++ {
-		content := fmt.Sprintf("client %d, request %d %s", i, n, strings.Repeat("x", n%20_000))
+		content := fmt.Sprintf("client %d, request %d %s", i, n, strings.Repeat("x", n*997%20_000))
 		if err := post(context.WithoutCancel(ctx), transport, s.rig.addr, content); err != nil {
 			t.Errorf("lost: %.200v", err)
 			return

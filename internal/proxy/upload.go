@@ -153,9 +153,14 @@ func (u *upload) join(x *exchange) bool {
 	select {
 	case err = <-u.done:
 	case <-timer.C:
-		x.conn.abortReads()
-		u.to.abort()
-		err = <-u.done
+		x.conn.interrupt()
+		u.to.interrupt()
+		if err = <-u.done; err == nil {
+			// It was done, and only slow to say so: both connections are as good
+			// as before.
+			x.conn.resume()
+			u.to.resume()
+		}
 	}
 	u.ended(x)
 	return err == nil
