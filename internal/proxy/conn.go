@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -33,7 +32,6 @@ type conn struct {
 	receive  func(fd uintptr) bool
 	buf      []byte
 	received int
-	err      error
 	first    [1]byte
 }
 
@@ -48,7 +46,7 @@ func newConn(s *Server, accepted net.Conn) *conn {
 		c.trusted = c.trusted || network.Contains(c.remote.Addr())
 	}
 	if with, ok := accepted.(syscall.Conn); ok {
-		c.raw, c.err = with.SyscallConn()
+		c.raw, _ = with.SyscallConn() // it fails where the connection is closed
 	}
 	c.receive = c.tryReceive
 	return c
@@ -91,8 +89,8 @@ func (c *conn) await() bool {
 	if err := c.raw.Read(c.receive); err != nil {
 		return false
 	}
-	c.got += int64(max(c.received, 0))
-	return c.err == nil && c.received > 0
+	c.got += int64(c.received)
+	return c.received > 0
 }
 
 // awaitByte waits for the first byte where it is not the kernel that knows
@@ -111,18 +109,14 @@ func (c *conn) awaitByte() bool {
 // to be called again then.
 func (c *conn) tryReceive(fd uintptr) bool {
 	b := takeSmall()
-	for {
-		c.received, c.err = syscall.Read(int(fd), b)
-		if !errors.Is(c.err, syscall.EINTR) {
-			break
-		}
-	}
-	if c.err == nil && c.received > 0 {
+	n, errno := receive(fd, b)
+	c.received = n
+	if n > 0 {
 		c.buf = b
 		return true
 	}
 	giveBack(b)
-	return !errors.Is(c.err, syscall.EAGAIN)
+	return errno != syscall.EAGAIN
 }
 
 // endIfIdle ends a connection that waits for a request.

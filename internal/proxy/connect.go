@@ -14,8 +14,7 @@ import (
 var errDrained = errors.New("the endpoint takes no more requests")
 
 // connect returns a connection to an endpoint; fresh asks for a new one. One that
-// was used before and is not silent is closed: what its next request would get
-// for an answer belongs to nobody.
+// was used before may have been closed by the endpoint since.
 func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, error) {
 	for {
 		c, open := e.takeIdle(host)
@@ -24,7 +23,7 @@ func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, e
 			return nil, errDrained
 		case c == nil:
 			return s.dial(e, host)
-		case !fresh && c.silent():
+		case !fresh:
 			return c, nil
 		}
 		c.Close()
@@ -47,7 +46,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	if with, ok := dialled.(syscall.Conn); ok {
 		c.raw, _ = with.SyscallConn()
 	}
-	c.peek = c.tryReceive
+	c.peek, c.proceed = c.tryReceive, c.tryInquiry
 	if e.tls == nil {
 		return c, nil
 	}
@@ -71,16 +70,4 @@ func (s *Server) verifies(t *route.TLS) bool {
 		return !s.options().SkipVerify
 	}
 	return t.Verify != route.VerifyNone
-}
-
-// silent reports whether the endpoint has neither closed the connection nor
-// said anything that nobody asked for.
-func (c *upstreamConn) silent() bool {
-	return c.raw != nil && c.raw.Read(c.peek) == nil && errors.Is(c.peeked, syscall.EAGAIN)
-}
-
-func (c *upstreamConn) tryReceive(fd uintptr) bool {
-	var b [1]byte
-	_, c.peeked = syscall.Read(int(fd), b[:])
-	return true
 }

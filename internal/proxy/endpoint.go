@@ -62,10 +62,11 @@ type upstreamConn struct {
 	// have closed it since.
 	reused bool
 
-	// What silent works with.
-	raw    syscall.RawConn
-	peek   func(fd uintptr) bool
-	peeked error
+	// What silent and inquire work with; the functions are made once.
+	raw           syscall.RawConn
+	peek, proceed func(fd uintptr) bool
+	peeked        syscall.Errno
+	inquiry       inquiry
 
 	// open is where the connection is counted while it is; nil: it is not.
 	open atomic.Pointer[atomic.Int64]

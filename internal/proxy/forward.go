@@ -68,25 +68,33 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 	x.turnTo(trial.target, e)
 	x.facts.turned = x.server.clock.now()
 	x.facts.connected, x.facts.answered = x.facts.turned, x.facts.turned
-	c, err := x.server.connect(e, trial.host, trial.again != nil)
-	if err != nil {
-		return nil, unreached{err}
-	}
-	if !c.reused {
-		x.facts.connected = x.server.clock.now()
-	}
 	x.writeAsk(trial.target, e)
-	if err := x.question(c, x.upgrades(trial.target)); err != nil {
+	if x.upload.whole {
+		x.ask = append(x.ask, x.wholeContent()...)
+	}
+	for {
+		c, err := x.server.connect(e, trial.host, trial.again != nil)
+		if err != nil {
+			return nil, unreached{err}
+		}
+		if !c.reused {
+			x.facts.connected = x.server.clock.now()
+		}
+		if err = x.question(c, x.upgrades(trial.target)); err == nil {
+			x.facts.answered = x.server.clock.now()
+			return c, nil
+		}
 		stale := c.reused && x.reply.w == 0 && !errors.Is(err, os.ErrDeadlineExceeded)
 		x.conn.asks.Store(nil)
 		c.Close()
-		if stale {
-			err = errStale
+		switch {
+		case c.reused && errors.Is(err, errSpoke): // what it would answer belongs to nobody
+		case stale:
+			return nil, errStale
+		default:
+			return nil, err
 		}
-		return nil, err
 	}
-	x.facts.answered = x.server.clock.now()
-	return c, nil
 }
 
 var (
@@ -136,8 +144,15 @@ func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 	}
 	x.reply.use(&c.link, x.reply.buf, 0)
 	x.conn.asks.Store(c)
-	if x.upload.whole {
-		x.ask = append(x.ask, x.wholeContent()...)
+	if x.upload.whole && c.inquires() {
+		var err error
+		if x.reply.w, err = c.inquire(x.ask, x.reply.buf, limits.Answer); err != nil {
+			return err
+		}
+		return x.answerHead(c, upgrade)
+	}
+	if c.reused && !c.silent() {
+		return errSpoke
 	}
 	if err := c.write(x.ask, limits.Answer); err != nil && x.upload.whole {
 		return err
