@@ -24,6 +24,9 @@ GOFUMPT := $(TOOLS)/gofumpt
 GOFUMPT_VERSION := v0.12.0
 GOVULNCHECK := $(TOOLS)/govulncheck
 GOVULNCHECK_VERSION := v1.9.0
+# What the native proxy is compared with.
+CADDY := $(TOOLS)/caddy
+CADDY_VERSION := v2.11.9
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -103,9 +106,14 @@ $(GOFUMPT):
 $(GOVULNCHECK):
 	GOBIN=$(TOOLS) go install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
 
+$(CADDY):
+	GOBIN=$(TOOLS) go install github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
+
 .PHONY: bench
-bench: ## measure the figures of bench/
-	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+bench: $(CADDY) ## measure the figures of bench/, in 40 minutes (BENCH=NAME for one, RECORD=1 to write them down)
+	@scripts/install-test-packages
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 30m ./bench
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 60m ./bench/proxies $(if $(RECORD),-record)
 
 .PHONY: soak-proxy
 soak-proxy: ## an hour of the native proxy beside websockets and churn (SOAK=10m for less)

@@ -44,13 +44,6 @@ func (s source) mounts() []string {
 }
 
 func TestMain(m *testing.M) {
-	if addresses := os.Getenv(nativeAddresses); addresses != "" {
-		if err := serveNative(addresses); err != nil {
-			fmt.Fprintln(os.Stderr, "bench:", err)
-			os.Exit(1)
-		}
-		return
-	}
 	code := m.Run()
 	if site.Lab != nil {
 		if err := site.Lab.Down(); err != nil {
