@@ -33,6 +33,8 @@ func (c *upstreamConn) inquire(ask, reply []byte, within time.Duration) (int, er
 	err := c.raw.Read(c.proceed)
 	i := c.inquiry
 	c.inquiry = inquiry{}
+	c.put += int64(i.sent)
+	c.got += int64(i.got)
 	switch {
 	case err != nil:
 		return 0, err
