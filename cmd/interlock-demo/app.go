@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -15,6 +16,9 @@ const (
 
 	// maxSlow is the longest that /slow may take.
 	maxSlow = 60 * time.Second
+
+	// maxPosted is the longest content that /ping takes.
+	maxPosted = 1 << 20
 )
 
 // identity is what distinguishes one task's answers from another's.
@@ -44,6 +48,7 @@ func (a *app) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.page)
 	mux.HandleFunc("GET /ping", a.ping)
+	mux.HandleFunc("POST /ping", a.posted)
 	mux.HandleFunc("GET /slow", a.slow)
 	mux.Handle("GET /ws", a.echo)
 	return mux
@@ -52,6 +57,15 @@ func (a *app) routes() http.Handler {
 func (a *app) ping(w http.ResponseWriter, r *http.Request) {
 	startSession(w, r)
 	a.writePong(w, r)
+}
+
+// posted answers like ping, once the request's content has come completely.
+func (a *app) posted(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxPosted)); err != nil {
+		http.Error(w, "read the content: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	a.ping(w, r)
 }
 
 // slow answers like ping, after the duration in the query's "for".

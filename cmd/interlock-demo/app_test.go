@@ -30,6 +30,20 @@ func TestPingAnswersAsDocumented(t *testing.T) {
 	}
 }
 
+func TestWhatIsPostedIsReadBeforeTheAnswer(t *testing.T) {
+	d := serve(t, newApp(identity{Instance: "897d3c7b9e9c"}), drainLimit)
+	for content, want := range map[int]int{500: http.StatusOK, maxPosted + 1: http.StatusBadRequest} {
+		response, err := http.Post("http://"+d.address+"/ping", "text/plain", strings.NewReader(strings.Repeat("x", content)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d bytes were answered with %s, want %d", content, response.Status, want)
+		}
+	}
+}
+
 func TestANewClientGetsASessionForADay(t *testing.T) {
 	before := time.Now()
 	response, _ := start(t, nil).get(t, "/ping", nil)

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 const (
@@ -40,6 +41,11 @@ func run(ctx context.Context, args []string, env func(string) string, stdout io.
 	instance, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("find the instance's name: %w", err)
+	}
+	select {
+	case <-time.After(options.listenAfter):
+	case <-ctx.Done():
+		return nil
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", options.listen)
 	if err != nil {

@@ -174,3 +174,12 @@ func TestAPortInUseEndsTheApp(t *testing.T) {
 		t.Errorf("the app ended with %v, want an error that names %s", err, taken.Addr())
 	}
 }
+
+func TestAnAppThatStartsSlowlyServesNobodyBefore(t *testing.T) {
+	const wait = 200 * time.Millisecond
+	began := time.Now()
+	start(t, nil, "--listen-after="+wait.String())
+	if took := time.Since(began); took < wait {
+		t.Errorf("it served after %s, want %s", took, wait)
+	}
+}

@@ -6,16 +6,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"time"
 )
 
 const defaultVersion = "0.1"
 
 // options is what the command line and the environment say.
 type options struct {
-	listen   string
-	version  string
-	metadata string
-	tls      *tls.Config // nil: plain HTTP
+	listen      string
+	listenAfter time.Duration
+	version     string
+	metadata    string
+	tls         *tls.Config // nil: plain HTTP
 }
 
 // usageError is a mistake in the command line.
@@ -33,6 +35,7 @@ func parseOptions(args []string, env func(string) string, help io.Writer) (optio
 	flags := flag.NewFlagSet("interlock-demo", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // the caller prints the error once
 	flags.StringVar(&o.listen, "listen", ":8080", "`address` to serve on")
+	flags.DurationVar(&o.listenAfter, "listen-after", 0, "`time` to wait before anybody is served, as apps do that start slowly")
 	certFile := flags.String("tls-cert", "", "PEM `file` with the certificate chain; serves TLS, needs --tls-key")
 	keyFile := flags.String("tls-key", "", "PEM `file` with the private key of --tls-cert")
 
