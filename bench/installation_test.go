@@ -16,7 +16,7 @@ func BenchmarkInstallation(b *testing.B) {
 	for b.Loop() {
 		var took []time.Duration
 		for range installations {
-			took = append(took, install(b, dockerAPI)...)
+			took = append(took, install(b, setup{"nginx", dockerAPI})...)
 		}
 		noTimePerOperation(b)
 		report(b, "from-command", took)

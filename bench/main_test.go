@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,10 +21,16 @@ const patience = 60 * time.Second
 var (
 	site      = &walkthrough.Site{Version: "bench"}
 	bringUp   = sync.OnceValue(up)
-	installed source
+	installed setup
 )
 
-// source is what the core that is installed reads Swarm through; empty without one.
+// setup is which Interlock is installed; the zero value is none.
+type setup struct {
+	kind string // of proxy
+	from source
+}
+
+// source is what a core reads Swarm through.
 type source string
 
 // The sources. The control socket's folder is mounted in addition to Docker's.
@@ -81,49 +86,45 @@ func needLab(b *testing.B) {
 func needInterlock(b *testing.B) {
 	b.Helper()
 	needLab(b)
-	if installed == "" {
-		install(b, dockerAPI)
+	if installed == (setup{}) {
+		install(b, setup{"nginx", dockerAPI})
 	}
 }
 
-// throughEach runs a benchmark with Interlock installed for each source.
+// throughEach runs a benchmark with Interlock installed for each kind of proxy
+// and each source.
 func throughEach(b *testing.B, run func(*testing.B)) {
 	b.Helper()
 	needLab(b)
-	for _, s := range sources {
-		b.Run(string(s), func(b *testing.B) {
-			if installed != s {
-				install(b, s)
-			}
-			run(b)
-		})
+	for _, kind := range walkthrough.Kinds() {
+		for _, from := range sources {
+			b.Run(kind+"/"+string(from), func(b *testing.B) {
+				if s := (setup{kind, from}); installed != s {
+					install(b, s)
+				}
+				run(b)
+			})
+		}
 	}
 }
 
 // install deploys the demo app to an empty Swarm, and then Interlock. It returns
 // how long both proxies took to answer for the app, from the command that
 // created the core.
-func install(b *testing.B, through source) []time.Duration {
+func install(b *testing.B, s setup) []time.Duration {
 	b.Helper()
 	check(b, site.Clear(b.Context()))
 	check(b, site.CreateApp(b.Context(), "demo", "demo.local"))
 	waitForTasks(b, "demo", 1)
-	check(b, site.StoreConfig(b.Context(), walkthrough.ConfigName, config()))
+	check(b, site.StoreConfig(b.Context(), walkthrough.ConfigName, site.ConfigFor(s.kind)))
 	began := time.Now()
-	check(b, site.CreateCore(b.Context(), walkthrough.ConfigName, through.mounts()...))
+	check(b, site.CreateCore(b.Context(), walkthrough.ConfigName, s.from.mounts()...))
 	var took []time.Duration
 	for _, answer := range firstAnswers(b, "demo.local", nil) {
 		took = append(took, answer.at.Sub(began))
 	}
-	installed = through
+	installed = s
 	return took
-}
-
-// config is the walkthrough's with two proxies, and with the constraint in it
-// that the walkthrough adds by hand.
-func config() string {
-	return strings.Replace(site.ConfigWith("ProxyReplicas = 1", "ProxyReplicas = 2"), "ProxyArgs = []",
-		"ProxyArgs = []\n    ProxyConstraints = [\"node.labels.nodetype==loadbalancer\"]", 1)
 }
 
 func check(b *testing.B, err error) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"github.com/interlock-lb/interlock/test/lab"
@@ -176,4 +177,22 @@ func (s *Site) ConfigWith(line, replacement string) string {
 		panic("the configuration has no line " + line)
 	}
 	return strings.Replace(config, line, replacement, 1)
+}
+
+// Kinds are the kinds of proxy that the walkthrough can install.
+func Kinds() []string { return []string{"native", "nginx"} }
+
+// ConfigFor is Config for one kind of proxy, with two of them, and with the
+// constraint in it that the walkthrough adds by hand.
+func (s *Site) ConfigFor(kind string) string {
+	config := strings.NewReplacer(
+		"ProxyReplicas = 1", "ProxyReplicas = 2",
+		"ProxyArgs = []", "ProxyArgs = []\n    ProxyConstraints = [\"node.labels.nodetype==loadbalancer\"]",
+	).Replace(s.Config())
+	if kind == "native" {
+		config = strings.NewReplacer(
+			"    Args = []", `    Args = ["native"]`, strconv.Quote(s.Image("interlock-proxy")), strconv.Quote(s.Image("interlock-proxy-native")),
+		).Replace(config)
+	}
+	return config
 }
