@@ -47,6 +47,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 		c.raw, _ = with.SyscallConn()
 	}
 	c.peek, c.proceed = c.tryReceive, c.tryInquiry
+	c.silenceExpected = true // by the kernel, of every new connection
 	if e.tls == nil {
 		return c, nil
 	}

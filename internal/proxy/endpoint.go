@@ -61,6 +61,8 @@ type upstreamConn struct {
 	// reused says that it has served a request before, so that the endpoint may
 	// have closed it since.
 	reused bool
+	// silenceExpected is what expectSilence said last.
+	silenceExpected bool
 
 	// What silent and inquire work with; the functions are made once.
 	raw           syscall.RawConn

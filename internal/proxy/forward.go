@@ -84,7 +84,7 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 			x.facts.answered = x.server.clock.now()
 			return c, nil
 		}
-		stale := c.reused && x.reply.w == 0 && !errors.Is(err, os.ErrDeadlineExceeded)
+		stale := c.reused && x.reply.w == 0 && !tookTooLong(err)
 		x.conn.asks.Store(nil)
 		c.Close()
 		switch {
@@ -120,7 +120,7 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 	case errors.Is(err, errNoTrust):
 		trial.status, trial.text = 502, "The certificate of the service for this address cannot be verified: the proxy trusts no authority."
 		return false
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case tookTooLong(err):
 		trial.status, trial.text = 504, "The service for this address did not answer in time."
 	default:
 		trial.status, trial.text = 502, "The service for this address could not be reached, or did not answer."
@@ -144,6 +144,7 @@ func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 	}
 	x.reply.use(&c.link, x.reply.buf, 0)
 	x.conn.asks.Store(c)
+	c.expectSilence(!x.upload.whole || upgrade)
 	if x.upload.whole && c.inquires() {
 		var err error
 		if x.reply.w, err = c.inquire(x.ask, x.reply.buf, limits.Answer); err != nil {
