@@ -1,0 +1,102 @@
+package soak
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/interlock-lb/interlock/test/load"
+)
+
+// bareNginx is what clients that keep connections lose of an nginx without
+// Interlock that is told to reload.
+type bareNginx struct{ reloads, lost int }
+
+const bareConfiguration = `daemon off;
+pid %[1]s/pid;
+error_log %[1]s/error.log;
+worker_processes 1;
+events { worker_connections 2048; }
+http {
+	access_log off;
+	upstream app { server %[2]s; }
+	server {
+		listen %[3]s;
+		location / { proxy_set_header Host $host; proxy_pass http://app; }
+	}
+}
+`
+
+// reloadEvery is the least distance of a bare nginx's reloads.
+const reloadEvery = 2 * time.Second
+
+// measureBare puts the same load on a bare nginx, with as many reloads at equal
+// distances, and for as long, if that does not make them rare.
+func measureBare(t *testing.T, reloads int, during time.Duration) *bareNginx {
+	t.Helper()
+	if reloads == 0 {
+		return &bareNginx{}
+	}
+	during = min(during, time.Duration(reloads+1)*reloadEvery)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"instance":"bare","metadata":%q}`, demo.Owner)
+	}))
+	defer app.Close()
+	address, reload := startBare(t, app.Listener.Addr().String())
+	l := startLoad(func(o *load.Options) {
+		o.Proxies = []string{address, address}
+		o.Routes = []load.Route{demo}
+	})
+	for range reloads {
+		time.Sleep(during / time.Duration(reloads+1))
+		reload()
+	}
+	time.Sleep(during / time.Duration(reloads+1))
+	r := l.Stop()
+	return &bareNginx{reloads: reloads, lost: r.LostInAll()}
+}
+
+// startBare runs an nginx of this machine in front of an app.
+func startBare(t *testing.T, app string) (address string, reload func()) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check(t, err)
+	address = listener.Addr().String()
+	check(t, listener.Close())
+	dir := t.TempDir()
+	file := filepath.Join(dir, "nginx.conf")
+	check(t, os.WriteFile(file, fmt.Appendf(nil, bareConfiguration, dir, app, address), 0o600))
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "/usr/sbin/nginx", "-c", file, "-p", dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	check(t, cmd.Start())
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // that it was told to end is no failure
+	})
+	eventually(t, "nginx serves", func(ctx context.Context) error {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	return address, func() { check(t, cmd.Process.Signal(syscall.SIGHUP)) }
+}
+
+// reloadsSince counts what each nginx has reloaded.
+func reloadsSince(t *testing.T, began time.Time) int {
+	t.Helper()
+	out := docker(t, "service", "logs", "--raw", "--since", began.Format(time.RFC3339Nano), "interlock-proxy")
+	return strings.Count(out, "bundle served") / len(proxies())
+}

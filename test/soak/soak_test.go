@@ -1,0 +1,117 @@
+package soak
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/load"
+	"github.com/interlock-lb/interlock/test/walkthrough"
+)
+
+// scenario is something that happens to clusters.
+type scenario struct {
+	name  string
+	short bool // is played in the short form as well
+	// onlyNative is a short form that nginx is not put through: what it shows is
+	// not the proxy's.
+	onlyNative bool
+	play       func(t *testing.T, i *installation) load.Result
+	// verdict overrules what may be lost: nil is nothing, by any client.
+	verdict func(t *testing.T, i *installation, r load.Result)
+}
+
+// scenarios are in the order of docs/reliability.md.
+var scenarios = []scenario{
+	{name: "rolling updates", short: true, play: rollingUpdates},
+	{name: "scaling", short: true, onlyNative: true, play: scaling},
+	{name: "core and extension gone", short: true, onlyNative: true, play: controlPlaneGone},
+	{name: "proxy killed", short: true, onlyNative: true, play: proxyKilled, verdict: lostInFlight},
+	{name: "managers gone", play: managersGone},
+	{name: "cut off", play: cutOff},
+	{name: "link down", short: true, onlyNative: true, play: linkDown, verdict: judged},
+	{name: "faulty Docker API", short: true, onlyNative: true, play: faultyAPI},
+	{name: "running requests", short: true, onlyNative: true, play: runningRequests},
+	{name: "late listeners", play: lateListeners},
+	{name: "churn beside websockets", play: churn},
+	{name: "reconfigurations", play: reconfigurations},
+}
+
+func TestSoak(t *testing.T) {
+	lab.Require(t)
+	check(t, up(t.Context()))
+	for _, kind := range walkthrough.Kinds() {
+		t.Run(kind, func(t *testing.T) {
+			i := install(t, kind)
+			for n, s := range scenarios {
+				t.Run(fmt.Sprintf("%d_%s", n+1, s.name), func(t *testing.T) { i.put(t, n+1, s) })
+			}
+		})
+	}
+}
+
+// put plays a scenario and says what came of it, whatever that is.
+func (i *installation) put(t *testing.T, number int, s scenario) {
+	if !full && (!s.short || s.onlyNative && i.kind != "native") {
+		t.Skip("it is for the full form: make soak")
+	}
+	defer i.restore(t)
+	began := time.Now()
+	r := s.play(t, i)
+	var bare *bareNginx
+	if full && i.kind == "nginx" {
+		bare = measureBare(t, reloadsSince(t, began), time.Since(began))
+		t.Logf("a bare nginx loses %d in as many reloads, %d", bare.lost, bare.reloads)
+	}
+	t.Logf("%d. %s · %s", number, s.name, line(r))
+	for _, l := range r.Losses[:min(5, len(r.Losses))] {
+		t.Log("lost: ", l)
+	}
+	for _, l := range r.Misroutings[:min(5, len(r.Misroutings))] {
+		t.Error("misrouted: ", l)
+	}
+	if file := os.Getenv(report); file != "" {
+		check(t, record(file, row{number: number, full: full, kind: i.kind, result: r, bare: bare}))
+	}
+	if r.SentInAll() == 0 {
+		t.Error("nothing was sent")
+	}
+	verdict := s.verdict
+	if verdict == nil {
+		verdict = nothingLost
+	}
+	verdict(t, i, r)
+	if t.Failed() {
+		explain(t, began)
+	}
+}
+
+// explain logs what Interlock said meanwhile, but for the log of requests.
+func explain(t *testing.T, since time.Time) {
+	t.Helper()
+	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
+		out, err := site.Docker(t.Context(), "service", "logs", "--no-trunc", "--since", since.Format(time.RFC3339Nano), service)
+		lines := slices.DeleteFunc(strings.Split(out, "\n"), func(l string) bool { return !strings.Contains(l, "level=") })
+		t.Logf("%s: %v\n%s", service, err, strings.Join(lines[max(0, len(lines)-100):], "\n"))
+	}
+}
+
+// judged is the verdict on a scenario that has judged by itself.
+func judged(*testing.T, *installation, load.Result) {}
+
+// nothingLost holds for every client of the native proxy. Of nginx's clients,
+// those that keep connections may lose what broke with one in a reload.
+func nothingLost(t *testing.T, i *installation, r load.Result) {
+	t.Helper()
+	means := func(load.Kind) bool { return true }
+	if i.kind == "nginx" {
+		means = func(k load.Kind) bool { return !k.KeepAlive }
+	}
+	if n := r.LostOf(means); n > 0 {
+		t.Errorf("%d of %d requests were lost, want none", n, r.SentInAll())
+	}
+}
