@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"time"
@@ -76,6 +77,13 @@ func canary(s *suite) {
 	v1, v2 := s.fourApps(), upstream("canary", s.sees("canary"))
 	v1.MaxFails, v2.FailTimeout = new(3), 10*time.Second
 	s.serve(demo([]route.Route{{PathPrefix: "/", Forward: to("app", "canary")}}, v1, v2))
+	s.canaryGets(20)
+}
+
+// canaryGets asks often on one connection and expects the canary to answer so
+// many percent of it.
+func (s *suite) canaryGets(want float64) {
+	s.Helper()
 	const requests = 2000
 	transport := &http.Transport{MaxIdleConnsPerHost: 1}
 	defer transport.CloseIdleConnections()
@@ -100,8 +108,70 @@ func canary(s *suite) {
 			share += 100.0 / requests
 		}
 	}
-	if math.Abs(share-20) > 3 {
-		s.Errorf("the canary got %.1f %% of the requests, want 20", share)
+	if math.Abs(share-want) > 1 {
+		s.Errorf("the canary got %.1f %% of the requests, want %g", share, want)
+	}
+}
+
+func weights(s *suite) {
+	v1, v2 := s.fourApps(), upstream("canary", s.sees("canary"))
+	routes := []route.Route{{PathPrefix: "/", Forward: to("app", "canary")}}
+	v1.Weight, v2.Weight = new(95), new(5)
+	s.serve(demo(routes, v1, v2))
+	s.canaryGets(5)
+	v1.Endpoints = v1.Endpoints[:1]
+	s.serve(demo(routes, v1, v2))
+	s.canaryGets(5)
+	v2.Weight = new(45)
+	v1.Weight = nil // it has one task, so it counts as one
+	s.serve(demo(routes, v1, v2))
+	s.canaryGets(100 * 45.0 / 46)
+}
+
+func noWeight(s *suite) {
+	v1, v2 := s.fourApps(), upstream("canary", s.sees("canary"))
+	v2.Weight = new(0)
+	table := demo([]route.Route{{PathPrefix: "/alone", Forward: to("canary")}, {PathPrefix: "/", Forward: to("app", "canary")}}, v1, v2)
+	s.serve(table)
+	s.canaryGets(0)
+	if got := s.send("demo.local", "/alone", nil); got.status != http.StatusServiceUnavailable {
+		s.Errorf("the only service of a path has the weight 0: %+v, want 503", got)
+	}
+}
+
+// While requests hang at a task, the others get what comes.
+func leastBusy(s *suite) {
+	const requests = 60
+	release, asked := make(chan struct{}), make(chan string, requests)
+	does := func(name string, wait <-chan struct{}) *httptest.Server {
+		return s.app(func(http.ResponseWriter, *http.Request) {
+			asked <- name
+			<-wait
+		})
+	}
+	noWait := make(chan struct{})
+	close(noWait)
+	forward := to("app")
+	forward.Balance = route.BalanceLeastConn
+	s.serve(demo([]route.Route{{PathPrefix: "/", Forward: forward}}, upstream("app", does("hangs", release), does("1", noWait), does("2", noWait))))
+	counts := map[string]int{}
+	for range requests {
+		c := s.dial()
+		defer c.Close()
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: demo.local\r\n\r\n"); err != nil {
+			s.Fatal(err)
+		}
+		name := <-asked
+		if counts[name]++; name == "hangs" {
+			continue
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			s.Fatal(err)
+		}
+	}
+	close(release)
+	if n := counts["hangs"]; n < 1 || n > 3 || len(counts) != 3 {
+		s.Errorf("of %d requests to three tasks, of which one hangs: %v", requests, counts)
 	}
 }
 

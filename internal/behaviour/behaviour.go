@@ -58,6 +58,9 @@ func Run(t *testing.T, kind Kind, start func(t *testing.T) Proxy) {
 		"the same cookie goes to the same task":                   cookies,
 		"the same client address goes to the same task":           addresses,
 		"a canary gets its share by number of tasks":              canary,
+		"a weight is a share, however many tasks there are":       weights,
+		"who has no weight gets no request":                       noWeight,
+		"a busy task gets less than an idle one":                  leastBusy,
 		"apps are told who asks, and clients who answered":        headers,
 		"content of any length goes both ways":                    contents,
 		"a task that refuses connections costs nobody a request":  refusingTask,
@@ -205,14 +208,8 @@ func (s *suite) sendsToOr(path string, want by) {
 // it ends.
 func (s *suite) says(bytes string) string {
 	s.Helper()
-	connection, err := net.Dial("tcp", s.proxy.Address())
-	if err != nil {
-		s.Fatal(err)
-	}
+	connection := s.dial()
 	defer connection.Close()
-	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
-		s.Fatal(err)
-	}
 	if _, err := io.WriteString(connection, bytes); err != nil {
 		s.Fatal(err)
 	}
@@ -221,4 +218,17 @@ func (s *suite) says(bytes string) string {
 		s.Logf("%q, then: %v", got, err)
 	}
 	return string(got)
+}
+
+// dial opens a connection of bytes.
+func (s *suite) dial() net.Conn {
+	s.Helper()
+	connection, err := net.Dial("tcp", s.proxy.Address())
+	if err != nil {
+		s.Fatal(err)
+	}
+	if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
+		s.Fatal(err)
+	}
+	return connection
 }

@@ -43,6 +43,8 @@ type Set struct {
 	IPHash              bool
 	Redirects           []Redirect // sorted by source
 	BackendMode         BackendMode
+	Weight              *int    // tasks that the service counts as; nil: those that it has
+	Balance             Balance // empty: the operator decides
 	MaxFails            *int
 	FailTimeout         *time.Duration
 }
@@ -60,6 +62,15 @@ type BackendMode string
 const (
 	BackendTask BackendMode = "task" // its tasks, each an endpoint
 	BackendVIP  BackendMode = "vip"  // its virtual IP, one endpoint
+)
+
+// Balance says how requests are spread over tasks.
+type Balance string
+
+// The ways to spread.
+const (
+	BalanceRoundRobin Balance = "round_robin"
+	BalanceLeastConn  Balance = "least_conn"
 )
 
 // TLSVerify says how the certificate of a TLS backend is verified.

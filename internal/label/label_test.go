@@ -94,6 +94,8 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 			"http://*.r.test,https://x.test", strings.Repeat("http://a.test,http://b.test;", 65),
 		},
 		"backend_mode": {"", "task;", "dnsrr"},
+		"weight":       {"", "-1", "0.5", "1001", "5%"},
+		"balance":      {"", "random", "leastconn", "least_conn;"},
 		"max_fails":    {"", "-1", "1.5", "1001"},
 		"fail_timeout": {"", "10", "0s", "-5s", "2h", "10s; x", "1.5s", "1500ms", "1m0.1s", "1s1ns"},
 	}
@@ -109,7 +111,7 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 func TestValuesAtTheEdgeOfTheirGrammarAreTaken(t *testing.T) {
 	longest := "/" + strings.Repeat("-", 253)
 	for name, value := range map[string]string{
-		"context_root": longest, "websocket_endpoints": longest + ",/ws", "fail_timeout": "1h", "max_fails": "1000",
+		"context_root": longest, "websocket_endpoints": longest + ",/ws", "fail_timeout": "1h", "max_fails": "1000", "weight": "1000", "balance": "least_conn",
 	} {
 		if fault := refusal(name, value); fault != "" {
 			t.Errorf("%s=%.60q was refused: %s", name, value, fault)

@@ -217,6 +217,24 @@ func parseCookie(s *Set, value string) error {
 	return nil
 }
 
+func parseWeight(s *Set, value string) error {
+	n, err := number(value, 0, 1000)
+	if err != nil {
+		return err
+	}
+	s.Weight = &n
+	return nil
+}
+
+func parseBalance(s *Set, value string) error {
+	switch b := Balance(strings.ToLower(value)); b {
+	case BalanceRoundRobin, BalanceLeastConn:
+		s.Balance = b
+		return nil
+	}
+	return errors.New("no such way to spread requests")
+}
+
 func parseMaxFails(s *Set, value string) error {
 	n, err := number(value, 0, 1000)
 	if err != nil {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -163,13 +162,13 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 			return nil, false, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
 		}
 	}
-	affinity := fmt.Sprintf("%t %s", f.Affinity.ClientAddress, f.Affinity.Cookie)
-	key := strings.Join(append([]string{affinity}, names...), "\x00")
+	spread := fmt.Sprintf("%t %s %s", f.Affinity.ClientAddress, f.Affinity.Cookie, f.Balance)
+	key := strings.Join(append([]string{spread}, names...), "\x00")
 	if p = b.pools[key]; p != nil {
 		return p, tls, nil
 	}
 	if p = b.old[key]; p == nil {
-		p = &pool{affinity: f.Affinity, upstreams: names}
+		p = &pool{affinity: f.Affinity, balance: f.Balance, upstreams: names}
 	}
 	b.pools[key] = p
 	for _, name := range names {
@@ -178,18 +177,11 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 	return p, tls, nil
 }
 
-// setMembers gives a pool the endpoints of its upstreams: each once, where
-// upstreams have addresses in common.
+// setMembers gives a pool the endpoints of its upstreams.
 func setMembers(p *pool, upstreams map[string]*upstream) {
-	var list []*endpoint
-	seen := map[netip.AddrPort]bool{}
-	for _, name := range p.upstreams {
-		for _, e := range upstreams[name].endpoints {
-			if !seen[e.addr] {
-				seen[e.addr] = true
-				list = append(list, e)
-			}
-		}
+	list := make([]*upstream, len(p.upstreams))
+	for i, name := range p.upstreams {
+		list[i] = upstreams[name]
 	}
-	p.members.Store(&list)
+	p.members.Store(newMembers(list))
 }

@@ -109,6 +109,8 @@ func forward(f *route.Forward) string {
 		to += ", by the cookie " + plain(f.Affinity.Cookie)
 	case f.Affinity.ClientAddress:
 		to += ", by the client's address"
+	case f.Balance != route.BalanceDefault:
+		to += ", by " + string(f.Balance)
 	}
 	return to
 }
@@ -118,6 +120,9 @@ func (d *description) services(upstreams []*upstream) {
 		also := ""
 		if (*u).spec.TLS != nil {
 			also = ", TLS"
+		}
+		if weight := (*u).spec.Weight; weight != nil {
+			also += fmt.Sprintf(", weight %d", *weight)
 		}
 		d.line("service %s%s", plain((*u).spec.Name), also)
 		each(d, (*u).endpoints, describedEach, "  ", "endpoints", func(e **endpoint) { d.endpoint(*e, "") })

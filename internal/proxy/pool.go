@@ -12,8 +12,9 @@ import (
 // outlives tables; its members are replaced at once.
 type pool struct {
 	affinity  route.Affinity
+	balance   route.Balance
 	upstreams []string // names
-	members   atomic.Pointer[[]*endpoint]
+	members   atomic.Pointer[members]
 	turn      atomic.Uint64
 }
 
@@ -23,14 +24,17 @@ type pool struct {
 //
 // together keeps the requests of a client where nothing else is said.
 func (p *pool) pick(r *http1.Request, client string, together bool, tried []*endpoint, now time.Duration) *endpoint {
-	members := *p.members.Load()
-	if len(members) == 0 {
+	m := p.members.Load()
+	if len(m.list) == 0 {
 		return nil
 	}
 	if key, one := p.key(r, client, together); one {
-		return byHash(members, key, tried, now)
+		return m.byHash(key, tried, now)
 	}
-	return inTurn(members, p.turn.Add(1), tried, now)
+	if p.balance == route.BalanceLeastConn {
+		return m.leastBusy(p.turn.Add(1), tried, now)
+	}
+	return m.inTurn(p.turn.Add(1), tried, now)
 }
 
 // key is the hash of what requests that stay together have in common.
@@ -39,49 +43,10 @@ func (p *pool) key(r *http1.Request, client string, together bool) (key uint64, 
 	case p.affinity.Cookie != "":
 		value := r.Cookie(p.affinity.Cookie)
 		return hashOf(value), value != nil
-	case p.affinity.ClientAddress, together:
+	case p.affinity.ClientAddress, together && p.balance == route.BalanceDefault:
 		return hashOf(client), true
 	}
 	return 0, false
-}
-
-func inTurn(members []*endpoint, turn uint64, tried []*endpoint, now time.Duration) *endpoint {
-	var aside *endpoint
-	first := int(turn % uint64(len(members)))
-	for i := range members {
-		e := members[(first+i)%len(members)]
-		switch {
-		case isIn(tried, e):
-		case e.ready(now):
-			return e
-		case aside == nil:
-			aside = e
-		}
-	}
-	return aside
-}
-
-// byHash is rendezvous hashing: every pair of a key and an endpoint has a
-// weight, and the heaviest endpoint gets the key. One endpoint less moves
-// nobody but its own, and all proxies choose alike.
-func byHash(members []*endpoint, key uint64, tried []*endpoint, now time.Duration) *endpoint {
-	var best, aside *endpoint
-	var bestWeight, asideWeight uint64
-	for _, e := range members {
-		weight := mix(key ^ e.hash)
-		switch {
-		case isIn(tried, e):
-		case best != nil && weight <= bestWeight:
-		case e.ready(now):
-			best, bestWeight = e, weight
-		case aside == nil || weight > asideWeight:
-			aside, asideWeight = e, weight
-		}
-	}
-	if best == nil {
-		return aside
-	}
-	return best
 }
 
 func isIn(list []*endpoint, e *endpoint) bool {

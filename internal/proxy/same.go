@@ -9,8 +9,8 @@ import (
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
-// sameRoutes reports whether two tables differ in the endpoints of their
-// upstreams at most. It is asked for every change, so it compares field by
+// sameRoutes reports whether two tables differ in the endpoints and weights of
+// their upstreams at most. It is asked for every change, so it compares field by
 // field what reflect.DeepEqual takes a hundred times as long for.
 func sameRoutes(a, b *route.Table) bool {
 	return slices.EqualFunc(a.Upstreams, b.Upstreams, func(x, y route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
@@ -42,15 +42,15 @@ func sameRoute(a, b route.Route) bool {
 }
 
 func sameForward(a, b *route.Forward) bool {
-	return slices.Equal(a.Upstreams, b.Upstreams) && a.Affinity == b.Affinity
+	return slices.Equal(a.Upstreams, b.Upstreams) && a.Affinity == b.Affinity && a.Balance == b.Balance
 }
 
-// sameUpstream compares what an upstream's endpoints are made from.
+// sameUpstream compares what the members of pools are made from.
 func sameUpstream(a, b *route.Upstream) bool {
-	return sameTerms(a, b) && slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y route.Endpoint) bool { return x.Addr == y.Addr })
+	return sameTerms(a, b) && equal(a.Weight, b.Weight) && slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y route.Endpoint) bool { return x.Addr == y.Addr })
 }
 
-// sameTerms compares all but the endpoints.
+// sameTerms compares what one endpoint is made from, but for its address.
 func sameTerms(a, b *route.Upstream) bool {
 	return a.FailTimeout == b.FailTimeout && equal(a.MaxFails, b.MaxFails) && equal(a.TLS, b.TLS)
 }

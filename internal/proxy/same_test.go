@@ -21,9 +21,9 @@ func TestEveryFieldOfATableIsCompared(t *testing.T) {
 		{route.Passthrough{}, 3},
 		{route.Credential{}, 3},
 		{render.Pair{}, 2},
-		{route.Forward{}, 2},
+		{route.Forward{}, 3},
 		{route.Affinity{}, 2},
-		{route.Upstream{}, 5},
+		{route.Upstream{}, 6},
 		{route.TLS{}, 1},
 		{route.Endpoint{}, 2},
 	} {

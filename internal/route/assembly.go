@@ -83,7 +83,7 @@ func (a *assembly) place(t *Table, name string, s *site) {
 }
 
 func (a *assembly) upstream(w *wish, c Cluster) Upstream {
-	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, MaxFails: w.labels.MaxFails, Endpoints: a.endpoints(w, c)}
+	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, Weight: w.labels.Weight, MaxFails: w.labels.MaxFails, Endpoints: a.endpoints(w, c)}
 	if w.labels.FailTimeout != nil {
 		u.FailTimeout = *w.labels.FailTimeout
 	}
@@ -172,7 +172,7 @@ func (a *assembly) routes(host string, s *site) []Route {
 		slices.Sort(group.upstreams)
 		r := Route{
 			PathPrefix: root, Rewrite: group.first.terms.rewrite, TLSOnly: group.first.terms.tlsOnly,
-			Forward: Forward{Upstreams: group.upstreams, Affinity: group.first.terms.affinity},
+			Forward: Forward{Upstreams: group.upstreams, Affinity: group.first.terms.affinity, Balance: group.first.terms.balance},
 		}
 		for _, path := range group.first.terms.websockets {
 			// Roots are sorted, so the first one that has the path is the longest.

@@ -113,6 +113,9 @@ func (a *assembly) handThrough(s *site, host string, w *wish) {
 	if w.terms.affinity != (Affinity{}) && w.terms.affinity != o.affinity {
 		a.disagree(disagreement{younger: w, older: s.through.first, label: affinityLabel(w.terms.affinity)}, p)
 	}
+	if w.terms.balance != BalanceDefault && w.terms.balance != o.balance {
+		a.disagree(disagreement{younger: w, older: s.through.first, label: "balance"}, p)
+	}
 	s.through.upstreams = append(s.through.upstreams, w.service.Spec.Name)
 }
 
@@ -121,7 +124,7 @@ func (s *site) passthrough(host string) Passthrough {
 	terms := &s.through.first.terms
 	return Passthrough{
 		Name: host, RedirectPlain: terms.tlsOnly,
-		Forward: Forward{Upstreams: s.through.upstreams, Affinity: terms.affinity},
+		Forward: Forward{Upstreams: s.through.upstreams, Affinity: terms.affinity, Balance: terms.balance},
 	}
 }
 

@@ -89,14 +89,27 @@ type Route struct {
 	Forward Forward `json:"forward"`
 }
 
-// Forward spreads requests over all endpoints of its upstreams alike, so that
-// an upstream's share is its share of the endpoints.
+// Forward spreads requests over the endpoints of its upstreams, as Weights says.
+// Where no upstream has a weight, all endpoints get alike, so that an upstream's
+// share is its share of the endpoints.
 type Forward struct {
 	// Upstreams are sorted and never empty; all or none of them speak TLS, in
 	// the same way.
 	Upstreams []string `json:"upstreams"`
 	Affinity  Affinity `json:"affinity,omitzero"`
+	// Balance is empty where there is an affinity.
+	Balance Balance `json:"balance,omitempty"`
 }
+
+// Balance says which endpoint is next.
+type Balance string
+
+// The ways to balance. Endpoints of twice the weight get twice as much.
+const (
+	BalanceDefault    Balance = ""            // as the operator configured the proxies
+	BalanceRoundRobin Balance = "round_robin" // each in turn
+	BalanceLeastConn  Balance = "least_conn"  // one with few requests at work, or the one with the fewest
+)
 
 // Affinity says which requests go to the same endpoint, as long as there is
 // one; its zero value says none. At most one field is set.
@@ -113,6 +126,10 @@ type Upstream struct {
 	Name string `json:"name"`
 	// TLS is nil where the endpoints speak plain HTTP.
 	TLS *TLS `json:"tls,omitempty"`
+	// Weight is how many endpoints the upstream counts as beside others, however
+	// many it has: 0 to MaxWeight, where 0 keeps it from all requests; nil: as
+	// many as it has.
+	Weight *int `json:"weight,omitempty"`
 	// MaxFails is after how many failures within FailTimeout an endpoint is set
 	// aside for as long; 0: never; nil: what the proxy does by itself.
 	MaxFails *int `json:"maxFails,omitempty"`

@@ -15,6 +15,7 @@ type terms struct {
 	rewrite    bool
 	websockets []string
 	affinity   Affinity
+	balance    Balance
 	tls        *TLS // to the endpoints
 	// passthrough hands clients' TLS connections on; else credential, if there
 	// is one, ends them.
@@ -34,6 +35,7 @@ func (b *builder) settle(w *wish) {
 	w.terms.credential = b.credential(w)
 	w.terms.rewrite = set.ContextRootRewrite && set.ContextRoot != "/"
 	w.terms.affinity = b.affinity(w)
+	w.terms.balance = b.balance(w)
 	for _, path := range set.WebsocketEndpoints {
 		if below(path, set.ContextRoot) {
 			w.terms.websockets = append(w.terms.websockets, path)
@@ -80,6 +82,21 @@ func (b *builder) affinity(w *wish) Affinity {
 		b.reportLabel(w, problem.NoEffect, "ip_hash", "sticky_session_cookie goes before it")
 	}
 	return asked
+}
+
+// balance comes after affinity, which goes before it.
+func (b *builder) balance(w *wish) Balance {
+	set := &w.labels
+	switch {
+	case set.Balance == "":
+	case set.BackendMode == label.BackendVIP:
+		b.reportLabel(w, problem.NoEffect, "balance", "with backend_mode=vip Swarm picks the task")
+		return BalanceDefault
+	case w.terms.affinity != Affinity{}:
+		b.reportLabel(w, problem.NoEffect, "balance", affinityLabel(w.terms.affinity)+" goes before it")
+		return BalanceDefault
+	}
+	return Balance(set.Balance)
 }
 
 func affinityLabel(a Affinity) string {
@@ -138,6 +155,9 @@ func disagreements(younger, older *wish) (list []disagreement, leftOut bool) {
 	}
 	if y.affinity != (Affinity{}) && y.affinity != o.affinity {
 		add(affinityLabel(y.affinity), false)
+	}
+	if y.balance != BalanceDefault && y.balance != o.balance {
+		add("balance", false)
 	}
 	if len(y.websockets) > 0 && !slices.Equal(y.websockets, o.websockets) {
 		add("websocket_endpoints", false)

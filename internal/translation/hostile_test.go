@@ -30,6 +30,7 @@ const (
 	routed                 // the service is routed, and nothing is wrong with the value
 	shared                 // it shares the victim's host, as a canary does
 	silent                 // the label is not one of ours
+	starved                // as it asks for, the service gets no request
 )
 
 // decided has the verdicts that do not follow from the words of an entry, with
@@ -53,10 +54,8 @@ var decided = map[string]struct {
 	"HL-139": {refused, "paths are ASCII"},
 	"HL-193": {refused, "no TLS yet, and a proxy cannot keep the prefix's promise"},
 	"HL-218": {refused, "the older service decides that its host's TLS ends at the proxy"},
-	"HL-238": {ignored, "there is no such label"},
-	"HL-239": {ignored, "there is no such label"},
-	"HL-240": {ignored, "there is no such label"},
-	"HL-242": {ignored, "there is no such label"},
+	"HL-239": {starved, "0 keeps the service from all requests: it never reaches nginx as a weight"},
+	"HL-240": {routed, "no proxy of ours has that bound: weights are brought to what each takes"},
 	"HL-244": {ignored, "there is no such label"},
 	"HL-245": {ignored, "there is no such label"},
 	"HL-247": {ignored, "there is no such label"},
@@ -126,8 +125,8 @@ func TestNoHostileLabelReachesAFileOrHurtsAnybodyElse(t *testing.T) {
 			if victims := serverOf(t, alone.conf, "a.example.test"); want != shared && victims != serverOf(t, got.conf, "a.example.test") {
 				t.Errorf("%s: what the victim is served by has changed:\n%s", h.Why, got.variable(t))
 			}
-			if !bytes.Contains(got.conf, []byte("server 10.0.0.2:3000")) {
-				t.Errorf("the service is not routed:\n%s\n%s", got.problemLines(), got.variable(t))
+			if fed := bytes.Contains(got.conf, []byte("server 10.0.0.2:3000")); fed != (want != starved) {
+				t.Errorf("the service is routed: %v\n%s\n%s", fed, got.problemLines(), got.variable(t))
 			}
 		})
 	}
@@ -166,6 +165,7 @@ func TestAcceptedValuesBecomeWhatTheyMean(t *testing.T) {
 		"HL-153": {"evil.example.test", "/"},
 		"HL-219": {"evil.example.test", "/"},
 		"HL-225": {"evil.example.test", "/, = /ws, /ws/"},
+		"HL-240": {"evil.example.test", "/"},
 		"HL-261": {"evil.example.test", fmt.Sprintf("= %[1]s, %[1]s/, /", "/"+strings.Repeat("-", 253))},
 		"HL-264": {"evil.example.test", "/"},
 		"HL-265": {"r3---sn-abc.test", "/"},

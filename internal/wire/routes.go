@@ -101,6 +101,14 @@ func readForward(message *interlockv1.Forward, known map[string]*route.TLS) (rou
 	case *interlockv1.Forward_ClientAddress:
 		forward.Affinity.ClientAddress = affinity.ClientAddress
 	}
+	balance, isBalance := balances[message.GetBalance()]
+	switch {
+	case !isBalance:
+		return forward, fmt.Errorf("there is no balance %s", message.GetBalance())
+	case balance != route.BalanceDefault && forward.Affinity != route.Affinity{}:
+		return forward, errors.New("it has an affinity and a balance, which would have no effect")
+	}
+	forward.Balance = balance
 	return forward, ascending("upstream", forward.Upstreams, identity)
 }
 

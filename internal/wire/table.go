@@ -54,6 +54,11 @@ func routeMessages(routes []route.Route) []*interlockv1.Route {
 
 func forwardMessage(f *route.Forward) *interlockv1.Forward {
 	message := &interlockv1.Forward{Upstreams: f.Upstreams}
+	for number, balance := range balances {
+		if balance == f.Balance {
+			message.Balance = number
+		}
+	}
 	switch {
 	case f.Affinity.Cookie != "":
 		message.Affinity = &interlockv1.Forward_Cookie{Cookie: f.Affinity.Cookie}
@@ -72,6 +77,10 @@ func upstreamMessage(u *route.Upstream) *interlockv1.Upstream {
 				message.Tls.Verify = number
 			}
 		}
+	}
+	if u.Weight != nil {
+		n := uint32(*u.Weight)
+		message.Weight = &n
 	}
 	if u.MaxFails != nil {
 		n := uint32(*u.MaxFails)
@@ -132,6 +141,13 @@ func readUpstream(message *interlockv1.Upstream) (route.Upstream, error) {
 	if upstream.Name == "" {
 		return upstream, errors.New("it has no name")
 	}
+	if message.Weight != nil {
+		if message.GetWeight() > route.MaxWeight {
+			return upstream, fmt.Errorf("weight %d is more than %d", message.GetWeight(), route.MaxWeight)
+		}
+		n := int(message.GetWeight())
+		upstream.Weight = &n
+	}
 	if err := readHealth(&upstream, message); err != nil {
 		return upstream, err
 	}
@@ -189,6 +205,12 @@ var verifies = map[interlockv1.TLS_Verify]route.Verify{
 	interlockv1.TLS_VERIFY_UNSPECIFIED: route.VerifyDefault,
 	interlockv1.TLS_VERIFY_NONE:        route.VerifyNone,
 	interlockv1.TLS_VERIFY_REQUIRED:    route.VerifyRequired,
+}
+
+var balances = map[interlockv1.Forward_Balance]route.Balance{
+	interlockv1.Forward_BALANCE_UNSPECIFIED: route.BalanceDefault,
+	interlockv1.Forward_BALANCE_ROUND_ROBIN: route.BalanceRoundRobin,
+	interlockv1.Forward_BALANCE_LEAST_CONN:  route.BalanceLeastConn,
 }
 
 func compareEndpoints(a, b route.Endpoint) int {

@@ -38,16 +38,16 @@ func table() *route.Table {
 			{Name: "*.p.example.com", Forward: route.Forward{Upstreams: []string{"demo"}}},
 			{Name: "a.example.com", Forward: route.Forward{Upstreams: []string{"demo"}, Affinity: route.Affinity{ClientAddress: true}}, RedirectPlain: true},
 		},
-		Default: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"shop"}}}},
+		Default: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"shop"}, Balance: route.BalanceLeastConn}}},
 		Upstreams: []route.Upstream{
 			{Name: "demo", Endpoints: []route.Endpoint{
 				{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t1"},
 				{Addr: netip.MustParseAddrPort("10.0.0.10:80"), Task: "t2"},
 				{Addr: netip.MustParseAddrPort("[fd00::1]:8080"), Task: "t3"},
 			}},
-			{Name: "demo-v2", Endpoints: []route.Endpoint{}},
+			{Name: "demo-v2", Weight: new(0), Endpoints: []route.Endpoint{}},
 			{Name: "secret", TLS: &route.TLS{Verify: route.VerifyNone}, Endpoints: []route.Endpoint{}},
-			{Name: "shop", TLS: &route.TLS{}, MaxFails: new(0), FailTimeout: time.Minute, Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
+			{Name: "shop", TLS: &route.TLS{}, Weight: new(5), MaxFails: new(0), FailTimeout: time.Minute, Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
 		},
 	}
 }
@@ -106,6 +106,9 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 		"a cookie without a name":   {func(m *interlockv1.Table) { m.Hosts[0].Routes[1].Forward.Affinity = &interlockv1.Forward_Cookie{} }, "letters, digits"},
 		"TLS for some":              {func(m *interlockv1.Table) { m.Upstreams[1].Tls = &interlockv1.TLS{} }, "speak TLS differently"},
 		"another verification":      {func(m *interlockv1.Table) { m.Upstreams[3].Tls.Verify = 9 }, "no verification"},
+		"too much weight":           {func(m *interlockv1.Table) { *m.Upstreams[3].Weight = 1001 }, "is more than"},
+		"unknown balance":           {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Balance = 9 }, "no balance"},
+		"two ways to balance":       {func(m *interlockv1.Table) { m.Hosts[0].Routes[0].Forward.Balance = 1 }, "would have no effect"},
 		"too many failures":         {func(m *interlockv1.Table) { *m.Upstreams[3].MaxFails = 1e9 }, "is more than"},
 		"a fraction of a second":    {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Nanos = 1 }, "whole seconds"},
 		"an endless time":           {func(m *interlockv1.Table) { m.Upstreams[3].FailTimeout.Seconds = math.MaxInt64 }, "fail_timeout"},

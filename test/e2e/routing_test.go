@@ -25,8 +25,13 @@ func TestRoutingRunsAsWritten(t *testing.T) {
 
 	w.section(t, "Canary")
 	checkShare(t, "canary.local", "v2", 20, 3)
+	w.section(t, "Canary by weight")
+	checkShare(t, "canary.local", "v2", 5, 1)
+	docker(t, "service", "scale", "canary-v2=3")
+	waitForSameTable(t)
+	checkShare(t, "canary.local", "v2", 5, 1)
 	w.section(t, "Blue-green")
-	for _, title := range []string{"Context root", "Default backend", "Redirects", "Sticky sessions", "Websockets"} {
+	for _, title := range []string{"Context root", "Default backend", "Redirects", "Sticky sessions", "Tasks that differ", "Websockets"} {
 		w.section(t, title)
 	}
 	w.section(t, "A service's virtual IP")

@@ -30,6 +30,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Which endpoint is next; those of twice the weight get twice as much.
+type Forward_Balance int32
+
+const (
+	Forward_BALANCE_UNSPECIFIED Forward_Balance = 0 // as the operator configured the proxies
+	Forward_BALANCE_ROUND_ROBIN Forward_Balance = 1 // each in turn
+	Forward_BALANCE_LEAST_CONN  Forward_Balance = 2 // one with few requests at work
+)
+
+// Enum value maps for Forward_Balance.
+var (
+	Forward_Balance_name = map[int32]string{
+		0: "BALANCE_UNSPECIFIED",
+		1: "BALANCE_ROUND_ROBIN",
+		2: "BALANCE_LEAST_CONN",
+	}
+	Forward_Balance_value = map[string]int32{
+		"BALANCE_UNSPECIFIED": 0,
+		"BALANCE_ROUND_ROBIN": 1,
+		"BALANCE_LEAST_CONN":  2,
+	}
+)
+
+func (x Forward_Balance) Enum() *Forward_Balance {
+	p := new(Forward_Balance)
+	*p = x
+	return p
+}
+
+func (x Forward_Balance) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Forward_Balance) Descriptor() protoreflect.EnumDescriptor {
+	return file_interlock_proto_enumTypes[0].Descriptor()
+}
+
+func (Forward_Balance) Type() protoreflect.EnumType {
+	return &file_interlock_proto_enumTypes[0]
+}
+
+func (x Forward_Balance) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Forward_Balance.Descriptor instead.
+func (Forward_Balance) EnumDescriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{10, 0}
+}
+
 // Whether an endpoint's certificate must be good, for the host that the
 // client asked for.
 type TLS_Verify int32
@@ -65,11 +115,11 @@ func (x TLS_Verify) String() string {
 }
 
 func (TLS_Verify) Descriptor() protoreflect.EnumDescriptor {
-	return file_interlock_proto_enumTypes[0].Descriptor()
+	return file_interlock_proto_enumTypes[1].Descriptor()
 }
 
 func (TLS_Verify) Type() protoreflect.EnumType {
-	return &file_interlock_proto_enumTypes[0]
+	return &file_interlock_proto_enumTypes[1]
 }
 
 func (x TLS_Verify) Number() protoreflect.EnumNumber {
@@ -745,7 +795,8 @@ func (x *Route) GetTlsOnly() bool {
 	return false
 }
 
-// Forward spreads requests alike over all endpoints of the named upstreams.
+// Forward spreads requests over all endpoints of the named upstreams: alike,
+// unless one of these has a weight.
 type Forward struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Upstreams []string               `protobuf:"bytes,1,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
@@ -756,6 +807,7 @@ type Forward struct {
 	//	*Forward_Cookie
 	//	*Forward_ClientAddress
 	Affinity      isForward_Affinity `protobuf_oneof:"affinity"`
+	Balance       Forward_Balance    `protobuf:"varint,4,opt,name=balance,proto3,enum=interlock.v1.Forward_Balance" json:"balance,omitempty"` // unspecified where there is an affinity
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -822,6 +874,13 @@ func (x *Forward) GetClientAddress() bool {
 	return false
 }
 
+func (x *Forward) GetBalance() Forward_Balance {
+	if x != nil {
+		return x.Balance
+	}
+	return Forward_BALANCE_UNSPECIFIED
+}
+
 type isForward_Affinity interface {
 	isForward_Affinity()
 }
@@ -847,8 +906,12 @@ type Upstream struct {
 	Tls       *TLS                   `protobuf:"bytes,3,opt,name=tls,proto3" json:"tls,omitempty"` // absent: the endpoints speak plain HTTP
 	// After how many failures within fail_timeout an endpoint is set aside for as
 	// long; 0: never. What is absent the proxy decides.
-	MaxFails      *uint32              `protobuf:"varint,4,opt,name=max_fails,json=maxFails,proto3,oneof" json:"max_fails,omitempty"`
-	FailTimeout   *durationpb.Duration `protobuf:"bytes,5,opt,name=fail_timeout,json=failTimeout,proto3" json:"fail_timeout,omitempty"` // whole seconds
+	MaxFails    *uint32              `protobuf:"varint,4,opt,name=max_fails,json=maxFails,proto3,oneof" json:"max_fails,omitempty"`
+	FailTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=fail_timeout,json=failTimeout,proto3" json:"fail_timeout,omitempty"` // whole seconds
+	// How many endpoints the upstream counts as beside others of a way to forward,
+	// however many it has, from 0 to 1000; each of its n endpoints so gets a weight
+	// of 1/n of it. 0: it gets no requests. Absent: as many as it has.
+	Weight        *uint32 `protobuf:"varint,6,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -916,6 +979,13 @@ func (x *Upstream) GetFailTimeout() *durationpb.Duration {
 		return x.FailTimeout
 	}
 	return nil
+}
+
+func (x *Upstream) GetWeight() uint32 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
 }
 
 type TLS struct {
@@ -2111,21 +2181,28 @@ const file_interlock_proto_rawDesc = "" +
 	"\n" +
 	"websockets\x18\x04 \x03(\tR\n" +
 	"websockets\x12\x19\n" +
-	"\btls_only\x18\x05 \x01(\bR\atlsOnly\"v\n" +
+	"\btls_only\x18\x05 \x01(\bR\atlsOnly\"\x84\x02\n" +
 	"\aForward\x12\x1c\n" +
 	"\tupstreams\x18\x01 \x03(\tR\tupstreams\x12\x18\n" +
 	"\x06cookie\x18\x02 \x01(\tH\x00R\x06cookie\x12'\n" +
-	"\x0eclient_address\x18\x03 \x01(\bH\x00R\rclientAddressB\n" +
+	"\x0eclient_address\x18\x03 \x01(\bH\x00R\rclientAddress\x127\n" +
+	"\abalance\x18\x04 \x01(\x0e2\x1d.interlock.v1.Forward.BalanceR\abalance\"S\n" +
+	"\aBalance\x12\x17\n" +
+	"\x13BALANCE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13BALANCE_ROUND_ROBIN\x10\x01\x12\x16\n" +
+	"\x12BALANCE_LEAST_CONN\x10\x02B\n" +
 	"\n" +
-	"\baffinity\"\xe7\x01\n" +
+	"\baffinity\"\x8f\x02\n" +
 	"\bUpstream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\tendpoints\x18\x02 \x03(\v2\x16.interlock.v1.EndpointR\tendpoints\x12#\n" +
 	"\x03tls\x18\x03 \x01(\v2\x11.interlock.v1.TLSR\x03tls\x12 \n" +
 	"\tmax_fails\x18\x04 \x01(\rH\x00R\bmaxFails\x88\x01\x01\x12<\n" +
-	"\ffail_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vfailTimeoutB\f\n" +
+	"\ffail_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vfailTimeout\x12\x1b\n" +
+	"\x06weight\x18\x06 \x01(\rH\x01R\x06weight\x88\x01\x01B\f\n" +
 	"\n" +
-	"_max_fails\"\x7f\n" +
+	"_max_failsB\t\n" +
+	"\a_weight\"\x7f\n" +
 	"\x03TLS\x120\n" +
 	"\x06verify\x18\x01 \x01(\x0e2\x18.interlock.v1.TLS.VerifyR\x06verify\"F\n" +
 	"\x06Verify\x12\x16\n" +
@@ -2222,94 +2299,96 @@ func file_interlock_proto_rawDescGZIP() []byte {
 	return file_interlock_proto_rawDescData
 }
 
-var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_interlock_proto_goTypes = []any{
-	(TLS_Verify)(0),                 // 0: interlock.v1.TLS.Verify
-	(*WatchTablesRequest)(nil),      // 1: interlock.v1.WatchTablesRequest
-	(*WatchTablesResponse)(nil),     // 2: interlock.v1.WatchTablesResponse
-	(*ProxyParameters)(nil),         // 3: interlock.v1.ProxyParameters
-	(*Table)(nil),                   // 4: interlock.v1.Table
-	(*Passthrough)(nil),             // 5: interlock.v1.Passthrough
-	(*Credential)(nil),              // 6: interlock.v1.Credential
-	(*Material)(nil),                // 7: interlock.v1.Material
-	(*VirtualHost)(nil),             // 8: interlock.v1.VirtualHost
-	(*Redirect)(nil),                // 9: interlock.v1.Redirect
-	(*Route)(nil),                   // 10: interlock.v1.Route
-	(*Forward)(nil),                 // 11: interlock.v1.Forward
-	(*Upstream)(nil),                // 12: interlock.v1.Upstream
-	(*TLS)(nil),                     // 13: interlock.v1.TLS
-	(*Endpoint)(nil),                // 14: interlock.v1.Endpoint
-	(*Bundle)(nil),                  // 15: interlock.v1.Bundle
-	(*File)(nil),                    // 16: interlock.v1.File
-	(*PutBundleRequest)(nil),        // 17: interlock.v1.PutBundleRequest
-	(*Finding)(nil),                 // 18: interlock.v1.Finding
-	(*PutBundleResponse)(nil),       // 19: interlock.v1.PutBundleResponse
-	(*RenewIdentityRequest)(nil),    // 20: interlock.v1.RenewIdentityRequest
-	(*RenewIdentityResponse)(nil),   // 21: interlock.v1.RenewIdentityResponse
-	(*ApplyBundleRequest)(nil),      // 22: interlock.v1.ApplyBundleRequest
-	(*ApplyBundleResponse)(nil),     // 23: interlock.v1.ApplyBundleResponse
-	(*CheckBundleRequest)(nil),      // 24: interlock.v1.CheckBundleRequest
-	(*CheckBundleResponse)(nil),     // 25: interlock.v1.CheckBundleResponse
-	(*WatchStatusRequest)(nil),      // 26: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 27: interlock.v1.WatchStatusResponse
-	(*RequestRenewalRequest)(nil),   // 28: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 29: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 30: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 31: interlock.v1.CompleteRenewalResponse
-	(*NativeConfiguration)(nil),     // 32: interlock.v1.NativeConfiguration
-	(*CertificateFile)(nil),         // 33: interlock.v1.CertificateFile
-	(*structpb.Struct)(nil),         // 34: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
+	(Forward_Balance)(0),            // 0: interlock.v1.Forward.Balance
+	(TLS_Verify)(0),                 // 1: interlock.v1.TLS.Verify
+	(*WatchTablesRequest)(nil),      // 2: interlock.v1.WatchTablesRequest
+	(*WatchTablesResponse)(nil),     // 3: interlock.v1.WatchTablesResponse
+	(*ProxyParameters)(nil),         // 4: interlock.v1.ProxyParameters
+	(*Table)(nil),                   // 5: interlock.v1.Table
+	(*Passthrough)(nil),             // 6: interlock.v1.Passthrough
+	(*Credential)(nil),              // 7: interlock.v1.Credential
+	(*Material)(nil),                // 8: interlock.v1.Material
+	(*VirtualHost)(nil),             // 9: interlock.v1.VirtualHost
+	(*Redirect)(nil),                // 10: interlock.v1.Redirect
+	(*Route)(nil),                   // 11: interlock.v1.Route
+	(*Forward)(nil),                 // 12: interlock.v1.Forward
+	(*Upstream)(nil),                // 13: interlock.v1.Upstream
+	(*TLS)(nil),                     // 14: interlock.v1.TLS
+	(*Endpoint)(nil),                // 15: interlock.v1.Endpoint
+	(*Bundle)(nil),                  // 16: interlock.v1.Bundle
+	(*File)(nil),                    // 17: interlock.v1.File
+	(*PutBundleRequest)(nil),        // 18: interlock.v1.PutBundleRequest
+	(*Finding)(nil),                 // 19: interlock.v1.Finding
+	(*PutBundleResponse)(nil),       // 20: interlock.v1.PutBundleResponse
+	(*RenewIdentityRequest)(nil),    // 21: interlock.v1.RenewIdentityRequest
+	(*RenewIdentityResponse)(nil),   // 22: interlock.v1.RenewIdentityResponse
+	(*ApplyBundleRequest)(nil),      // 23: interlock.v1.ApplyBundleRequest
+	(*ApplyBundleResponse)(nil),     // 24: interlock.v1.ApplyBundleResponse
+	(*CheckBundleRequest)(nil),      // 25: interlock.v1.CheckBundleRequest
+	(*CheckBundleResponse)(nil),     // 26: interlock.v1.CheckBundleResponse
+	(*WatchStatusRequest)(nil),      // 27: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 28: interlock.v1.WatchStatusResponse
+	(*RequestRenewalRequest)(nil),   // 29: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 30: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 31: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 32: interlock.v1.CompleteRenewalResponse
+	(*NativeConfiguration)(nil),     // 33: interlock.v1.NativeConfiguration
+	(*CertificateFile)(nil),         // 34: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 35: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
-	4,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
-	3,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	34, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
-	8,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
-	12, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
-	10, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
-	5,  // 6: interlock.v1.Table.passthrough:type_name -> interlock.v1.Passthrough
-	11, // 7: interlock.v1.Passthrough.forward:type_name -> interlock.v1.Forward
-	7,  // 8: interlock.v1.Credential.chain:type_name -> interlock.v1.Material
-	7,  // 9: interlock.v1.Credential.key:type_name -> interlock.v1.Material
-	10, // 10: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
-	9,  // 11: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
-	6,  // 12: interlock.v1.VirtualHost.credential:type_name -> interlock.v1.Credential
-	11, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
-	14, // 14: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
-	13, // 15: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	35, // 16: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
-	0,  // 17: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
-	16, // 18: interlock.v1.Bundle.files:type_name -> interlock.v1.File
-	15, // 19: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	18, // 20: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
-	15, // 21: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	15, // 22: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	4,  // 23: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
-	3,  // 24: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
-	33, // 25: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
-	1,  // 26: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	17, // 27: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	20, // 28: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	22, // 29: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	24, // 30: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
-	26, // 31: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	28, // 32: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	30, // 33: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	2,  // 34: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	19, // 35: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	21, // 36: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	23, // 37: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	25, // 38: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	27, // 39: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	29, // 40: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	31, // 41: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	5,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
+	4,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
+	35, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	9,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
+	13, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
+	11, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
+	6,  // 6: interlock.v1.Table.passthrough:type_name -> interlock.v1.Passthrough
+	12, // 7: interlock.v1.Passthrough.forward:type_name -> interlock.v1.Forward
+	8,  // 8: interlock.v1.Credential.chain:type_name -> interlock.v1.Material
+	8,  // 9: interlock.v1.Credential.key:type_name -> interlock.v1.Material
+	11, // 10: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
+	10, // 11: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
+	7,  // 12: interlock.v1.VirtualHost.credential:type_name -> interlock.v1.Credential
+	12, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
+	0,  // 14: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
+	15, // 15: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
+	14, // 16: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
+	36, // 17: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	1,  // 18: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
+	17, // 19: interlock.v1.Bundle.files:type_name -> interlock.v1.File
+	16, // 20: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	19, // 21: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
+	16, // 22: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	16, // 23: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	5,  // 24: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
+	4,  // 25: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
+	34, // 26: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	2,  // 27: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	18, // 28: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	21, // 29: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	23, // 30: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	25, // 31: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	27, // 32: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	29, // 33: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	31, // 34: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	3,  // 35: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	20, // 36: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	22, // 37: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	24, // 38: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	26, // 39: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	28, // 40: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	30, // 41: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	32, // 42: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2331,7 +2410,7 @@ func file_interlock_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,

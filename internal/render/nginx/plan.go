@@ -35,6 +35,7 @@ type plan struct {
 type pool struct {
 	name     string // of a closed alphabet
 	affinity route.Affinity
+	balance  route.Balance
 	tls      *route.TLS // nil: the servers speak plain HTTP
 	stream   bool       // of layer 4
 	// reuse keeps connections for later requests.
@@ -44,6 +45,7 @@ type pool struct {
 
 type server struct {
 	addr   netip.AddrPort
+	weight int     // 1 or more
 	health keyword // when it is set aside; empty: nginx's own way
 }
 
@@ -222,7 +224,7 @@ func routeLocations(r *route.Route, p *pool) []location {
 // no such pool, and where the host may be any, connections are not reused.
 func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
-	made := &pool{affinity: f.Affinity, reuse: true}
+	made := &pool{affinity: f.Affinity, balance: f.Balance, reuse: true}
 	scope := ""
 	if len(names) > 0 && p.upstreams[names[0]] != nil && p.upstreams[names[0]].TLS != nil {
 		scope, made.reuse = "host "+host, host != "" && !strings.HasPrefix(host, "*.")
@@ -233,19 +235,28 @@ func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 // fill gives a pool its name and servers, or returns the one that is there.
 func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
-	made.name = poolName(names, f.Affinity, scope)
+	made.name = poolName(names, f, scope)
 	if known := p.pools[made.name]; known != nil {
 		return known, nil
 	}
-	for i, name := range names {
+	upstreams := make([]*route.Upstream, 0, len(names))
+	for _, name := range names {
 		u, known := p.upstreams[name]
 		if !known {
 			return nil, fmt.Errorf("the table has no upstream %.80q", name)
 		}
+		upstreams = append(upstreams, u)
+	}
+	weights := route.Weights(upstreams, maxWeight(f))
+	for i, u := range upstreams {
+		name := u.Name
 		if i == 0 {
 			made.tls = u.TLS
 		} else if (made.tls == nil) != (u.TLS == nil) || u.TLS != nil && *made.tls != *u.TLS {
 			return nil, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
+		}
+		if weights[i] == 0 {
+			continue
 		}
 		health, err := healthOf(u)
 		if err != nil {
@@ -254,7 +265,7 @@ func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error
 		made.servers = slices.Grow(made.servers, len(u.Endpoints))
 		for _, e := range u.Endpoints {
 			addr := netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port())
-			made.servers = append(made.servers, server{addr: addr, health: health})
+			made.servers = append(made.servers, server{addr: addr, weight: weights[i], health: health})
 		}
 	}
 	slices.SortStableFunc(made.servers, func(a, b server) int {
@@ -263,6 +274,16 @@ func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error
 	made.servers = slices.CompactFunc(made.servers, func(a, b server) bool { return a.addr == b.addr })
 	p.pools[made.name] = made
 	return made, nil
+}
+
+// maxWeight bounds the weights of a pool's servers. Consistent hashing keeps 160
+// points of 16 bytes for each unit of weight, sorted, in every worker.
+func maxWeight(f *route.Forward) int {
+	const hashed, counted = 100, 1 << 16
+	if f.Affinity != (route.Affinity{}) {
+		return hashed
+	}
+	return counted
 }
 
 // healthOf is the same for all servers of an upstream, and written once for them.
@@ -283,13 +304,16 @@ func healthOf(u *route.Upstream) (keyword, error) {
 
 // poolName derives a name that people recognise and nginx takes: what is
 // readable of the first upstream's name, and a hash that makes it unique.
-func poolName(upstreams []string, affinity route.Affinity, scope string) string {
+func poolName(upstreams []string, f *route.Forward, scope string) string {
 	var key []byte
 	if scope != "" {
 		key = fmt.Appendf(key, "%d:%s;", len(scope), scope)
 	}
-	if affinity != (route.Affinity{}) {
-		key = fmt.Appendf(key, "cookie %q, address %t:", affinity.Cookie, affinity.ClientAddress)
+	if f.Affinity != (route.Affinity{}) {
+		key = fmt.Appendf(key, "cookie %q, address %t:", f.Affinity.Cookie, f.Affinity.ClientAddress)
+	}
+	if f.Balance != route.BalanceDefault {
+		key = fmt.Appendf(key, "balance %s:", f.Balance)
 	}
 	for _, name := range upstreams {
 		key = append(append(strconv.AppendInt(key, int64(len(name)), 10), ':'), name...)

@@ -85,6 +85,6 @@ func (p *plan) proves(name string) bool {
 // streamPool is a pool of layer 4. Its name differs from that of every other:
 // shared memory knows but one kind of owner.
 func (p *planner) streamPool(f *route.Forward) (*pool, error) {
-	made := &pool{affinity: f.Affinity, stream: true}
+	made := &pool{affinity: f.Affinity, balance: f.Balance, stream: true}
 	return p.fill(made, f, "passthrough")
 }

@@ -1,8 +1,11 @@
 package nginx
 
 import (
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/route"
 )
 
 const (
@@ -43,7 +46,9 @@ func (f *file) upstream(p *pool) {
 			out.directive("hash", stickyVariable(p.affinity.Cookie), keyword("consistent"))
 		case p.affinity.ClientAddress:
 			out.directive("hash", keyword("$remote_addr"), keyword("consistent"))
-		case f.options.IPHash:
+		case p.balance == route.BalanceLeastConn:
+			out.directive("least_conn")
+		case f.options.IPHash && p.balance == route.BalanceDefault:
 			out.directive("ip_hash")
 		}
 		for _, s := range p.servers {
@@ -58,11 +63,14 @@ func (f *file) upstream(p *pool) {
 }
 
 func (f *file) server(s server) {
-	if s.health == "" {
-		f.out.directive("server", endpoint(s.addr))
-		return
+	args := []argument{endpoint(s.addr)}
+	if s.weight != 1 {
+		args = append(args, keyword("weight="+strconv.Itoa(s.weight)))
 	}
-	f.out.directive("server", endpoint(s.addr), s.health)
+	if s.health != "" {
+		args = append(args, s.health)
+	}
+	f.out.directive("server", args...)
 }
 
 // defaultServer answers for the hosts that no service claims. IPv4 only: where

@@ -1,6 +1,10 @@
 package nginx
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/route"
+)
 
 // stream writes what happens to connections that are not opened here: layer 4.
 // Each TLS connection is looked into for the name that its client asks for. Those
@@ -77,8 +81,11 @@ func (f *file) streamUpstream(p *pool) {
 	out.block("upstream", []argument{keyword(p.name)}, func() {
 		zone := max(f.options.UpstreamZoneSize, zoneBase+zoneForEndpoint*len(p.servers))
 		out.directive("zone", keyword(p.name), size(zone<<10))
-		if p.affinity.ClientAddress || f.options.IPHash {
+		switch {
+		case p.affinity.ClientAddress, f.options.IPHash && p.balance == route.BalanceDefault:
 			out.directive("hash", keyword("$proxy_protocol_addr"), keyword("consistent"))
+		case p.balance == route.BalanceLeastConn:
+			out.directive("least_conn")
 		}
 		for _, s := range p.servers {
 			f.server(s)

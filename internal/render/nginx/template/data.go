@@ -218,7 +218,8 @@ func (c *collector) backends(routes []route.Route, secure bool) ([]Backend, erro
 	return list, nil
 }
 
-// targets fills in the endpoints of all upstreams.
+// targets fills in the endpoints of all upstreams but those of the weight 0: a
+// template knows no other weight.
 func (c *collector) targets(b *Backend, upstreams []string) error {
 	var addrs []netip.AddrPort
 	for _, name := range upstreams {
@@ -227,6 +228,9 @@ func (c *collector) targets(b *Backend, upstreams []string) error {
 			return fmt.Errorf("the table has no upstream %.80q", name)
 		}
 		b.SSLBackend = u.TLS != nil
+		if u.Weight != nil && *u.Weight == 0 {
+			continue
+		}
 		for _, e := range u.Endpoints {
 			addrs = append(addrs, netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port()))
 		}
