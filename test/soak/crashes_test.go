@@ -40,10 +40,16 @@ func controlPlaneGone(t *testing.T, i *installation) load.Result {
 // mustFollow changes something and sees how soon it is live.
 func (i *installation) mustFollow(t *testing.T, after, host string) {
 	t.Helper()
-	took := i.live(t, host)
-	t.Logf("after %s a change was live in %s", after, took.Round(time.Millisecond))
-	if took > followLimit {
-		t.Errorf("after %s a change was live in %s, want %s", after, took, followLimit)
+	within(t, "after "+after+" a change was live", i.live(t, host), followLimit)
+}
+
+// within reports how long something took, and fails where that was too long. The
+// short form runs beside other tests on any machine, and says nothing of time.
+func within(t *testing.T, what string, took, limit time.Duration) {
+	t.Helper()
+	t.Logf("%s in %s", what, took.Round(time.Millisecond))
+	if full && took > limit {
+		t.Errorf("%s in %s, want %s", what, took, limit)
 	}
 }
 
@@ -75,11 +81,8 @@ func proxyKilled(t *testing.T, i *installation) load.Result {
 	answered := time.Now()
 	next, err := proxyOn(t.Context(), node)
 	check(t, err)
-	took := answered.Sub(started(t, next))
-	t.Logf("a proxy served again %s after the kill, %s after the start of its container", answered.Sub(began).Round(time.Millisecond), took.Round(time.Millisecond))
-	if took > restartLimit {
-		t.Errorf("a proxy served %s after the start of its container, want %s", took, restartLimit)
-	}
+	t.Logf("a proxy served again %s after the kill", answered.Sub(began).Round(time.Millisecond))
+	within(t, "after the start of its container it served", answered.Sub(started(t, next)), restartLimit)
 	time.Sleep(settled)
 	return l.Stop()
 }
