@@ -118,7 +118,7 @@ func New(opts Options) *Core {
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, removalGrace: opts.RemovalGrace, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
 		attachments: make(map[string]*attachments), rollouts: make(map[string]*rollout), courts: make(map[string]*court),
-		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time), unneeded: make(map[string]time.Time),
+		mounts: make(map[string]*plan.SecretMounts), lacking: make(map[lack]time.Time), unneeded: make(map[string]time.Time), mountable: make(map[string]*mountable),
 	}
 	c.pass = c.recon.pass
 	return c

@@ -198,7 +198,7 @@ func TestATableIsPublishedAnewOnlyWhenItChanges(t *testing.T) {
 		}
 		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-demo" })
-			s.Tasks[i].Ports[0].Published = 32900
+			s.Tasks[i].Ports = []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: 32900, Mode: snapshot.PublishHost}}
 		})
 		r.settle()
 		select {

@@ -31,11 +31,10 @@ type place struct {
 	problem *problem.Problem
 }
 
-// locate finds the core's place by looking its own task up in Swarm, which
+// locate finds the core's place by its own task as Swarm shows it, which
 // shows a task's container a moment after it has started: while fresh, a core
 // in a container waits for that.
-func locate(snap *snapshot.Snapshot, container, listen, override string, fresh bool) place {
-	task := ownTask(snap, container)
+func locate(snap *snapshot.Snapshot, task *snapshot.Task, container, listen, override string, fresh bool) place {
 	switch {
 	case task == nil && container != "" && fresh:
 		return place{starting: true}
@@ -119,18 +118,34 @@ func overlay(snap *snapshot.Snapshot, service *snapshot.Service, task *snapshot.
 	return first.ID, addr, true
 }
 
-// ownTask finds the task by the ID of its container, of which the core may
-// know the beginning only.
-func ownTask(snap *snapshot.Snapshot, container string) *snapshot.Task {
-	if container == "" {
-		return nil
+// ownTask finds this process's own task from snapshot to snapshot. The zero
+// ownTask has seen none.
+type ownTask struct {
+	snap *snapshot.Snapshot
+	task *snapshot.Task
+}
+
+// find goes by the ID of the task's container, of which the process may know the
+// beginning only. It is nil outside of Swarm.
+func (o *ownTask) find(snap *snapshot.Snapshot, container string) *snapshot.Task {
+	if container == "" || o.snap == snap {
+		return o.task
 	}
-	for t := range snap.AllTasks() {
-		if strings.HasPrefix(t.ContainerID, container) {
-			return t
+	found := o.task
+	for before, after := range snapshot.TaskDifferences(o.snap, snap) {
+		if before != nil && o.task != nil && before.ServiceID == o.task.ServiceID && found == o.task {
+			found = nil
+		}
+		if after == nil {
+			continue
+		}
+		i := slices.IndexFunc(after.List, func(t *snapshot.Task) bool { return strings.HasPrefix(t.ContainerID, container) })
+		if i >= 0 {
+			found = after.List[i]
 		}
 	}
-	return nil
+	o.snap, o.task = snap, found
+	return found
 }
 
 // leads reports whether own is the task of its service that changes services:

@@ -2,7 +2,6 @@ package core
 
 import (
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -33,9 +32,18 @@ type entry struct {
 func (j *journal) record(problems []problem.Problem, now time.Time) (again time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	before := make(map[problem.Problem]entry, len(j.open))
+	for _, e := range j.open {
+		before[e.problem] = e
+	}
 	open := make([]entry, len(problems))
 	for i, p := range problems {
-		open[i] = j.entry(p, now)
+		e, known := before[p]
+		if !known {
+			e = entry{problem: p, since: now}
+		}
+		delete(before, p)
+		open[i] = e
 		left := grace - now.Sub(open[i].since)
 		switch {
 		case open[i].told:
@@ -47,21 +55,12 @@ func (j *journal) record(problems []problem.Problem, now time.Time) (again time.
 		}
 	}
 	for _, e := range j.open {
-		if e.told && !slices.Contains(problems, e.problem) {
+		if _, solved := before[e.problem]; solved && e.told {
 			j.log.Info("problem solved", attributes(e.problem)...)
 		}
 	}
 	j.open = open
 	return again
-}
-
-// entry continues the one there was for a problem, or begins one.
-func (j *journal) entry(p problem.Problem, now time.Time) entry {
-	i := slices.IndexFunc(j.open, func(e entry) bool { return e.problem == p })
-	if i < 0 {
-		return entry{problem: p, since: now}
-	}
-	return j.open[i]
 }
 
 // current returns the problems that have been told and not been solved.

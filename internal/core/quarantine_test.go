@@ -264,7 +264,7 @@ func TestAnEndpointThatMovesDuringASearchIsServedAtOnce(t *testing.T) {
 		before, _ := r.Tables().Publication("")
 		r.swarm.change(func(s *snapshot.Lists) {
 			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-app01" })
-			s.Tasks[i].Ports[0].Published = 33000
+			s.Tasks[i].Ports = []snapshot.Port{{Protocol: "tcp", Target: 8080, Published: 33000, Mode: snapshot.PublishHost}}
 		})
 		r.wait(time.Second)
 		r.deliverer.mu.Lock()

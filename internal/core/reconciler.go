@@ -38,8 +38,12 @@ type reconciler struct {
 
 	started time.Time // of the first pass
 	marks   plan.Marks
-	kept    kept
-	created map[createdKey]time.Time
+	routes  route.Memory
+	own     ownTask
+	// mountable are by the extension's name.
+	mountable map[string]*mountable
+	kept      kept
+	created   map[createdKey]time.Time
 	// attempted is what was last applied to each service, by its ID, as JSON:
 	// what Swarm has rolled back is not tried again.
 	attempted map[string]string
@@ -102,7 +106,7 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 		r.started = now
 	}
 	fresh := now.Before(r.started.Add(ownTaskVisible))
-	here := locate(snap, r.container, r.settings.ListenAddr, r.settings.EndpointOverride, fresh)
+	here := locate(snap, r.own.find(snap, r.container), r.container, r.settings.ListenAddr, r.settings.EndpointOverride, fresh)
 	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal, Marks: &r.marks}
 
 	// Proxies come first: Swarm may take long to answer.
@@ -127,11 +131,11 @@ func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place,
 			Reserved: reserved,
 		}
 	}
-	tables, networks, problems := route.Build(r.taken(snap), clusters)
+	built, problems := r.routes.Build(r.taken(snap), clusters)
 	for i, e := range r.settings.Extensions {
-		needed[i].networks, needed[i].secrets = networks[i], materials(snap, &tables[i])
-		version := r.tables.publish(e.ServiceCluster, &tables[i], parameters(e), now)
-		r.court(e.ServiceCluster).ward.Published(version)
+		needed[i].networks, needed[i].secrets = built[i].Needs, r.materials(e.Name, snap, built[i].Table)
+		r.tables.publish(e.ServiceCluster, built[i], parameters(e), now)
+		r.court(e.ServiceCluster).ward.Published(built[i].Version)
 		r.publishTrial(snap, e, clusters[i], now)
 	}
 	return problems, needed
@@ -308,7 +312,7 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 		}
 		bundle := bundleOf(answer)
 		if bundle != nil {
-			wanted[e.ServiceCluster] = bundle.Version()
+			wanted[e.ServiceCluster] = answer.version
 		}
 		r.deliverer.Deliver(e.ServiceCluster, proxies(snap, k, e), bundle)
 	}

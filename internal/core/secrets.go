@@ -42,6 +42,29 @@ func materials(snap *snapshot.Snapshot, t *route.Table) []snapshot.FileRef {
 	return refs
 }
 
+// mountable is what was last found of a table's secrets.
+type mountable struct {
+	secrets []snapshot.Object
+	hosts   []route.VirtualHost
+	refs    []snapshot.FileRef
+}
+
+// materials are those of [materials], looked for anew only where the hosts of the
+// table or Swarm's secrets are others than last time.
+func (r *reconciler) materials(extension string, snap *snapshot.Snapshot, t *route.Table) []snapshot.FileRef {
+	m := r.mountable[extension]
+	if m == nil || !sameList(m.secrets, snap.Secrets) || !sameList(m.hosts, t.Hosts) {
+		m = &mountable{secrets: snap.Secrets, hosts: t.Hosts, refs: materials(snap, t)}
+		r.mountable[extension] = m
+	}
+	return slices.Clone(m.refs)
+}
+
+// sameList reports whether two lists, which nobody changes, are one.
+func sameList[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 // named are the secrets that a table names, each once, sorted by name.
 func named(t *route.Table) []snapshot.FileRef {
 	var refs []snapshot.FileRef

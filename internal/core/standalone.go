@@ -41,6 +41,8 @@ type Standalone struct {
 	options StandaloneOptions
 	core    *Core
 	started time.Time // the first pass; zero before
+	own     ownTask
+	routes  route.Memory
 }
 
 // NewStandalone prepares a standalone; Run starts it.
@@ -68,17 +70,18 @@ func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.T
 	if s.started.IsZero() {
 		s.started = now
 	}
-	task := ownTask(snap, s.options.Container)
+	task := s.own.find(snap, s.options.Container)
 	if left := s.started.Add(ownTaskVisible).Sub(now); task == nil && s.options.Container != "" && left > 0 {
 		return nil, left
 	}
-	tables, _, problems := route.Build(snap, []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}})
-	served, err := s.options.Serve(&tables[0])
+	built, problems := s.routes.Build(snap, []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}})
+	table := built[0].Table
+	served, err := s.options.Serve(table)
 	if err != nil {
 		problems = append(problems, problem.Problem{Kind: problem.RenderFailed, Message: fmt.Sprintf("the new table cannot be served, and the one before goes on: %v", err)})
 	}
 	for _, f := range served.Findings {
-		p := ownersProblem(&tables[0], f)
+		p := ownersProblem(table, f)
 		p.Message = f.Host + ": " + p.Message
 		problems = append(problems, p)
 	}

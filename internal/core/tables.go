@@ -111,22 +111,20 @@ func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, rea
 	}
 }
 
-// publish makes a table the current one of its cluster, unless it already is,
-// and returns its version.
-func (t *Tables) publish(cluster string, table *route.Table, params render.Parameters, now time.Time) (version string) {
-	version, fingerprint := table.Version(), fingerprint(params)
+// publish makes a table the current one of its cluster, unless it already is.
+func (t *Tables) publish(cluster string, built route.Built, params render.Parameters, now time.Time) {
+	fingerprint := fingerprint(params)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
-	if c.publication.Table != nil && c.publication.Version == version && c.params == fingerprint {
-		return version
+	if c.publication.Table != nil && c.publication.Version == built.Version && c.params == fingerprint {
+		return
 	}
 	t.generation++
-	c.publication = render.Publication{Generation: t.generation, Version: version, Table: table, Parameters: params}
+	c.publication = render.Publication{Generation: t.generation, Version: built.Version, Table: built.Table, Parameters: params}
 	c.params, c.published, c.answer.failure = fingerprint, now, ""
 	c.remember()
 	c.outdate()
-	return version
 }
 
 // outdate must be called with mu held. Whoever watches looks again.

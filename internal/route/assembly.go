@@ -16,7 +16,6 @@ type assembly struct {
 	*builder
 	sites map[string]*site // by host name; empty for those that nobody names
 	next  map[string]string
-	used  []*wish
 	// met are the places of each disagreement; order keeps theirs.
 	met   map[disagreement][]place
 	order []disagreement
@@ -42,28 +41,29 @@ type share struct {
 	upstreams []string
 }
 
-func (b *builder) table(c Cluster, wishes []wish) (t Table, needs []string) {
+// assemble makes the part of a table that wishes have a say in, but for its
+// upstreams, and says whose upstreams it uses. The wishes come oldest first, and
+// share no host with others.
+func (b *builder) assemble(wishes []*wish) (part Table, used []*wish) {
 	a := assembly{
 		builder: b, sites: make(map[string]*site), next: make(map[string]string),
 		met: make(map[disagreement][]place), bare: make(map[*wish][]string),
 	}
-	for i := range wishes {
-		if w := &wishes[i]; a.redirect(w) && a.serve(w) {
-			a.used = append(a.used, w)
+	for _, w := range wishes {
+		if a.redirect(w) && a.serve(w) {
+			used = append(used, w)
 		}
 	}
 	for _, d := range a.order {
 		a.reportLabel(d.younger, problem.Conflict, d.label, d.message(a.met[d]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.sites)) {
-		a.place(&t, name, a.sites[name])
+		a.place(&part, name, a.sites[name])
 	}
-	for _, w := range a.used {
+	for _, w := range used {
 		a.reportBare(w)
-		t.Upstreams = append(t.Upstreams, a.upstream(w, c))
 	}
-	slices.SortFunc(t.Upstreams, func(x, y Upstream) int { return strings.Compare(x.Name, y.Name) })
-	return t, a.needs(a.used, c)
+	return part, used
 }
 
 // place writes what was settled of a host.
@@ -82,8 +82,8 @@ func (a *assembly) place(t *Table, name string, s *site) {
 	}
 }
 
-func (a *assembly) upstream(w *wish, c Cluster) Upstream {
-	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, Weight: w.labels.Weight, MaxFails: w.labels.MaxFails, Endpoints: a.endpoints(w, c)}
+func (b *builder) upstream(w *wish, c Cluster) Upstream {
+	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, Weight: w.labels.Weight, MaxFails: w.labels.MaxFails, Endpoints: b.endpoints(w, c)}
 	if w.labels.FailTimeout != nil {
 		u.FailTimeout = *w.labels.FailTimeout
 	}

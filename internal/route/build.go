@@ -31,31 +31,33 @@ type Cluster struct {
 // for its services: IDs, sorted. A service that cannot be routed is left out
 // and named by a problem; the others are not affected. The problems are sorted.
 func Build(snap *snapshot.Snapshot, clusters []Cluster) (tables []Table, needs [][]string, problems []problem.Problem) {
-	b := builder{
-		snap: snap, nodes: make(map[string]*snapshot.Node, len(snap.Nodes)),
-		reserved: make(map[string]bool),
+	built, problems := new(Memory).Build(snap, clusters)
+	for _, one := range built {
+		tables, needs = append(tables, *one.Table), append(needs, one.Needs)
 	}
-	for i := range snap.Nodes {
-		b.nodes[snap.Nodes[i].ID] = &snap.Nodes[i]
-	}
-	for _, c := range clusters {
-		for _, name := range c.Reserved {
-			b.reserved[name] = true
-		}
-	}
-	wishes := b.wishes(clusters)
-	tables, needs = make([]Table, len(clusters)), make([][]string, len(clusters))
-	for i, c := range clusters {
-		tables[i], needs[i] = b.table(c, wishes[c.Name])
-	}
-	return tables, needs, problem.Sort(b.problems)
+	return tables, needs, problems
 }
 
+// builder looks at one snapshot.
 type builder struct {
 	snap     *snapshot.Snapshot
-	nodes    map[string]*snapshot.Node
+	nodes    map[string]*snapshot.Node   // by ID
+	secrets  map[string]*snapshot.Object // by name
 	reserved map[string]bool
-	problems []problem.Problem
+	clusters []Cluster
+	// asked is what was looked up since it was last set to nothing.
+	asked lookups
+	// findings are those since they were last taken.
+	findings []finding
+}
+
+// lookups say what an answer depends on besides the service and its tasks.
+type lookups struct{ networks, secrets bool }
+
+// finding is a problem and the ID of the service that has it.
+type finding struct {
+	service string
+	problem problem.Problem
 }
 
 // wish is what one service asks for, with its labels understood.
@@ -67,30 +69,34 @@ type wish struct {
 	terms   terms
 }
 
-// wishes reads the labels of all services and sorts them by cluster. Within a
-// cluster the oldest service comes first.
-func (b *builder) wishes(clusters []Cluster) map[string][]wish {
-	byCluster := make(map[string][]wish, len(clusters))
-	for _, c := range clusters {
-		byCluster[c.Name] = nil
+// older is the order in which services come to what they ask for.
+func older(x, y *wish) int {
+	return cmp.Or(x.service.CreatedAt.Compare(y.service.CreatedAt), strings.Compare(x.service.ID, y.service.ID))
+}
+
+// wish reads the labels of a service; nil if no cluster can serve it.
+func (b *builder) wish(s *snapshot.Service) *wish {
+	w, ok := b.read(s)
+	if !ok {
+		return nil
 	}
-	for _, s := range b.snap.Services {
-		w, ok := b.read(s)
-		if !ok {
-			continue
-		}
-		if _, served := byCluster[w.labels.ServiceCluster]; !served {
-			b.report(w.service, problem.NoCluster, "service_cluster", w.labels.ServiceCluster, noClusterMessage(clusters))
-			continue
-		}
-		byCluster[w.labels.ServiceCluster] = append(byCluster[w.labels.ServiceCluster], w)
+	if !slices.ContainsFunc(b.clusters, func(c Cluster) bool { return c.Name == w.labels.ServiceCluster }) {
+		b.report(s, problem.NoCluster, "service_cluster", w.labels.ServiceCluster, noClusterMessage(b.clusters))
+		return nil
 	}
-	for _, list := range byCluster {
-		slices.SortFunc(list, func(x, y wish) int {
-			return cmp.Or(x.service.CreatedAt.Compare(y.service.CreatedAt), strings.Compare(x.service.ID, y.service.ID))
-		})
-	}
-	return byCluster
+	return &w
+}
+
+// networkOf returns the network with the given ID, or nil.
+func (b *builder) networkOf(id string) *snapshot.Network {
+	b.asked.networks = true
+	return b.snap.Network(id)
+}
+
+// secretOf returns the secret of that name, or nil.
+func (b *builder) secretOf(name string) *snapshot.Object {
+	b.asked.secrets = true
+	return b.secrets[name]
 }
 
 func noClusterMessage(clusters []Cluster) string {
@@ -112,7 +118,7 @@ func (b *builder) read(s *snapshot.Service) (w wish, ok bool) {
 	set, asked, faults := label.Parse(s.Spec.Labels)
 	ok = asked
 	for _, f := range faults {
-		b.problems = append(b.problems, problem.Problem{
+		b.find(s, problem.Problem{
 			Kind: f.Kind, Service: s.Spec.Name, Label: f.Label, Value: f.Value, Message: f.Message,
 		})
 		ok = ok && !f.Fatal
@@ -176,7 +182,7 @@ func (b *builder) network(s *snapshot.Service, named string) (string, bool) {
 	var prefixed string
 	var have []string
 	for _, id := range s.Spec.Networks {
-		n := b.snap.Network(id)
+		n := b.networkOf(id)
 		if n == nil || n.Ingress {
 			continue
 		}
@@ -207,7 +213,11 @@ func (b *builder) report(s *snapshot.Service, kind problem.Kind, name, value, me
 	if name != "" {
 		p.Label, p.Value = label.Prefix+name, value
 	}
-	b.problems = append(b.problems, p)
+	b.find(s, p)
+}
+
+func (b *builder) find(s *snapshot.Service, p problem.Problem) {
+	b.findings = append(b.findings, finding{s.ID, p})
 }
 
 // reportLabel reports a label with the value that the service gives it.

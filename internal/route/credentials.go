@@ -37,16 +37,16 @@ func (b *builder) credential(w *wish) *Credential {
 
 func (b *builder) material(w *wish, labelName, name string) *Material {
 	const costs = "; the service is not served over TLS"
-	i := slices.IndexFunc(b.snap.Secrets, func(o snapshot.Object) bool { return o.Name == name })
+	secret := b.secretOf(name)
 	switch {
-	case b.reserved[name] || i >= 0 && isInterlocks(&b.snap.Secrets[i]):
+	case b.reserved[name] || secret != nil && isInterlocks(secret):
 		b.reportLabel(w, problem.NoSecret, labelName, "this secret is Interlock's own and not for services"+costs)
 		return nil
-	case i < 0:
+	case secret == nil:
 		b.reportLabel(w, problem.NoSecret, labelName, "Swarm has no secret of this name; docker secret create makes one"+costs+" until then")
 		return nil
 	}
-	return &Material{Name: name, ID: b.snap.Secrets[i].ID}
+	return &Material{Name: name, ID: secret.ID}
 }
 
 func isInterlocks(o *snapshot.Object) bool {

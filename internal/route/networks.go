@@ -10,21 +10,10 @@ import (
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
-// needs returns the IDs of the networks that the cluster's proxies must be
-// attached to, sorted. It looks at what services are specified to be rather than
-// at their tasks, because attaching restarts proxies, and tasks come and go.
-func (b *builder) needs(used []*wish, c Cluster) []string {
-	var needs []string
-	for _, w := range used {
-		if id, needed := b.need(w, c); needed {
-			needs = append(needs, id)
-		}
-	}
-	slices.Sort(needs)
-	return slices.Compact(needs)
-}
-
-// need returns the network over which a service is to be reached, if it is.
+// need returns the ID of the network that the cluster's proxies must be attached
+// to for a service, if there is one. It looks at what the service is specified to
+// be rather than at its tasks, because attaching restarts proxies, and tasks come
+// and go.
 func (b *builder) need(w *wish, c Cluster) (id string, needed bool) {
 	vip := w.labels.BackendMode == label.BackendVIP
 	if !vip && w.network == "" && publishesInHostMode(w) {
@@ -74,7 +63,7 @@ func (b *builder) shared(w *wish, c Cluster) []string {
 func (b *builder) networks(w *wish) []string {
 	var list []*snapshot.Network
 	for _, id := range w.service.Spec.Networks {
-		if n := b.snap.Network(id); n != nil && !n.Ingress && (w.network == "" || id == w.network) {
+		if n := b.networkOf(id); n != nil && !n.Ingress && (w.network == "" || id == w.network) {
 			list = append(list, n)
 		}
 	}
@@ -95,14 +84,14 @@ func (b *builder) reportManyNetworks(w *wish, c Cluster) {
 	reached := b.shared(w, c)[0]
 	b.report(w.service, problem.ManyNetworks, "network", "", fmt.Sprintf(
 		"the proxies may reach the service over several networks: %s; they do over %s, name the right one in the label",
-		b.names(candidates), b.snap.Network(reached).Name))
+		b.names(candidates), b.networkOf(reached).Name))
 }
 
 // names lists the names of known networks.
 func (b *builder) names(ids []string) string {
 	names := make([]string, len(ids))
 	for i, id := range ids {
-		names[i] = b.snap.Network(id).Name
+		names[i] = b.networkOf(id).Name
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
@@ -135,7 +124,7 @@ func (b *builder) unattachedMessage(w *wish, c Cluster) string {
 	}
 	if id, needed := b.need(w, c); needed {
 		return fmt.Sprintf("not all of them are attached to its network %s yet; where this lasts, docker service ps says why tasks of the proxy service do not start, "+
-			"and a network that was taken from that service by hand must be given back by hand", b.snap.Network(id).Name)
+			"and a network that was taken from that service by hand must be given back by hand", b.networkOf(id).Name)
 	}
 	if len(b.candidates(w, c)) > 0 {
 		return ""

@@ -3,9 +3,6 @@
 package route
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -161,12 +158,4 @@ type Endpoint struct {
 	Addr netip.AddrPort `json:"addr"`
 	// Task is empty for a service's virtual IP.
 	Task string `json:"task"`
-}
-
-// Version is the hash of the table's content: equal versions are equal tables.
-func (t *Table) Version() string {
-	// No value in a table can fail to encode, so the error is always nil.
-	content, _ := json.Marshal(t)
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:16])
 }
