@@ -32,7 +32,7 @@ var (
 	proxyOpen        = describe("proxy_connections_open", "Connections of clients that are open.")
 	proxyDialled     = describe("proxy_upstream_connections_total", "Connections to endpoints that were made.")
 	proxyUpstream    = describe("proxy_upstream_connections", "Connections to endpoints: active, or idle until a request comes.", "state")
-	proxyLogDropped  = describe("proxy_access_log_dropped_total", "Batches and lines of the access log that could not be written in time.")
+	proxyLogDropped  = describe("proxy_access_log_dropped_total", "Lines of the access log that could not be written in time.")
 
 	proxyTable        = describe("proxy_table_info", "The version of the table that is served.", "version")
 	proxyGeneration   = describe("proxy_table_generation", "How many tables this proxy has been given since it began.")

@@ -19,6 +19,9 @@ type conn struct {
 	address string // the host of remote
 	trusted bool   // what the client says of another client is true
 	served  int    // requests
+	number  uint64 // of the connections that the server has taken
+	// tlsVersion and cipher are crypto/tls's numbers.
+	tlsVersion, cipher uint16
 	// accountedGot and accountedPut are the bytes that have been counted.
 	accountedGot, accountedPut int64
 	waits                      atomic.Bool

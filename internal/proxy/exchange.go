@@ -41,7 +41,7 @@ type exchange struct {
 type facts struct {
 	status   int   // sent to the client; 0: nothing was
 	head     int   // bytes of what was sent that are no content
-	sent     int64 // bytes
+	got, put int64 // bytes, from and to the client
 	began    time.Duration
 	took     time.Duration // all of it
 	endpoint *endpoint
@@ -100,7 +100,7 @@ func (x *exchange) serve() end {
 			return keepOpen
 		}
 		x.facts = facts{began: x.server.clock.now(), tally: &x.server.unrouted}
-		x.out, x.request.KeepAlive = x.out[:0], false
+		x.out, x.path, x.request.KeepAlive = x.out[:0], nil, false
 		end := x.one()
 		x.account()
 		if x.facts.status != 0 {
@@ -124,6 +124,9 @@ func (x *exchange) one() end {
 		x.in.r += n
 		x.in.base = x.in.r
 		err = x.request.Parse(head)
+	} else {
+		// What is left there is another's.
+		x.request = http1.Request{Fields: x.request.Fields[:0]}
 	}
 	x.newID()
 	x.upload.whole, x.upload.started, x.unsettled = false, false, false
@@ -199,7 +202,6 @@ func (x *exchange) flush() error {
 }
 
 func (x *exchange) send(b []byte) error {
-	x.facts.sent += int64(len(b))
 	if err := x.conn.write(b, x.server.options().Limits.Send); err != nil {
 		return errClientGone
 	}

@@ -125,7 +125,7 @@ func serveStream(w http.ResponseWriter, r *http.Request) {
 func (c *conn) stream(far net.Conn) *conn {
 	s := &conn{
 		link: link{Conn: far, socket: far, clock: c.clock}, server: c.server,
-		proto: c.proto, name: c.name, version: 2,
+		proto: c.proto, name: c.name, version: 2, number: c.number, tlsVersion: c.tlsVersion, cipher: c.cipher,
 		remote: c.remote, address: c.address, trusted: c.trusted,
 	}
 	s.receive = s.tryReceive

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/logformat"
 )
 
 // Options is how a server behaves, whatever its table says.
@@ -13,6 +15,9 @@ type Options struct {
 	Logger *slog.Logger
 	// AccessLog takes a line for each request, in batches; nil: nobody does.
 	AccessLog io.Writer
+	// LogFormat is what such a line says; nil: [logformat.TraceBody]. Without
+	// pieces nothing is logged.
+	LogFormat *logformat.Format
 	// ProxyID and ServerInfo are what clients are told in x-proxy-id and
 	// x-server-info.
 	ProxyID, ServerInfo string

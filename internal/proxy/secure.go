@@ -40,8 +40,10 @@ func (c *conn) serveTLS() {
 		c.Close()
 		return
 	}
+	state := secured.ConnectionState()
+	c.tlsVersion, c.cipher = state.Version, state.CipherSuite
 	c.secure(secured)
-	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+	if state.NegotiatedProtocol == "h2" {
 		c.overHTTP2.Store(true)
 		c.server.http2.serve(secured)
 		return

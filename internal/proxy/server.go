@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/logformat"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -77,6 +78,9 @@ func New(o Options) *Server {
 // holds from the next Swap on.
 func (s *Server) Configure(o Options) {
 	made := &configured{Options: o}
+	if o.LogFormat == nil {
+		made.LogFormat = logformat.Trace()
+	}
 	if !o.HideInfoHeaders {
 		made.info = fmt.Appendf(nil, "x-proxy-id: %s\r\nx-server-info: %s\r\n", o.ProxyID, o.ServerInfo)
 	}
@@ -176,8 +180,9 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // welcome serves a connection, or turns it away when there are too many.
 func (s *Server) welcome(accepted net.Conn, secure bool) {
-	s.stats.accepted.Add(1)
+	number := s.stats.accepted.Add(1)
 	c := newConn(s, accepted)
+	c.number = number
 	serve := c.serve
 	if secure {
 		serve = c.serveTLS

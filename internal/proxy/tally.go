@@ -133,6 +133,7 @@ func (x *exchange) account() {
 	}
 	c.add(f.status, took)
 	link := &x.conn.link
-	c.bytes(link.got-x.conn.accountedGot, link.put-x.conn.accountedPut)
+	f.got, f.put = link.got-x.conn.accountedGot, link.put-x.conn.accountedPut
+	c.bytes(f.got, f.put)
 	x.conn.accountedGot, x.conn.accountedPut = link.got, link.put
 }

@@ -29,6 +29,7 @@ const (
 // line here, and its description in docs/architecture.md.
 var rooms = map[string]layer{
 	"label":                 pure,
+	"logformat":             pure,
 	"plan":                  pure,
 	"problem":               pure,
 	"proxy/http1":           pure,

@@ -1,6 +1,10 @@
 package settings
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/interlock-lb/interlock/internal/logformat"
+)
 
 // proxies is a set of kinds of proxies.
 type proxies uint8
@@ -73,10 +77,14 @@ var optionKeys = []key[options]{
 	option("DefaultOptions", haproxy, lines, "`[]`", "Raw lines for HAProxy's `defaults` section, the operator's own."),
 	option("AccessLogPath", nginx, logPath, "`/dev/stdout`", "Where requests are logged."),
 	option("ErrorLogPath", nginx, logPath, "`/dev/stdout`", "Where errors are logged."),
-	option("MainLogFormat", nginx, logFormat, "", "The log format called `main`."),
-	option("TraceLogFormat", nginx, logFormat, "", "The log format called `trace`."),
+	option("AccessLogFormat", nginx|native, logChoice, "`trace`", "How requests are logged: in the format `trace` or `main`, as one object of JSON a line, or not at all. With `trace`, nginx logs in the format `main` what no service is there for. The native proxy logs on standard output."),
+	option("MainLogFormat", nginx|native, logFormat, "", "The log format called `main`. The native proxy knows "+logVariables()+"."),
+	option("TraceLogFormat", nginx|native, logFormat, "", "The log format called `trace`; variables as above."),
 	option("HTTPVersion", nginx, protocolVersion, "`1.1`", "The HTTP version that is spoken with the apps."),
 	void(option("Version", every, anyText, "", "The version of the configuration's layout, of old."), "there is one layout only"),
 	option("AdminUser", haproxy, account, "", "The user of HAProxy's statistics page."),
 	option("AdminPass", haproxy, password, "", "The password of that user."),
 }
+
+// logVariables are those of log formats, as the documentation has them.
+func logVariables() string { return "`$" + strings.Join(logformat.Names(), "`, `$") + "`" }

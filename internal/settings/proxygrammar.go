@@ -38,6 +38,7 @@ var (
 	bufferSize  = orInteger(text("a size from `1` to `1024m`, such as `8k`", `"8k"`, size("km", 1, 1<<30)))
 	bufferPairs = text("a number and a size, such as `4 8k`", `"4 8k"`, checkBuffers)
 	logFormat   = text("the body of an nginx `log_format`, quotes and closing `;` included", `"'$remote_addr \"$request\"';"`, checkLogFormat)
+	logChoice   = words("json", "trace", "main", "json", "off")
 	dhBits      = number("a number of bits from 1024 to 8192", "2048", 1024, 8192)
 	connections = number("a number from 16 to 1000000", "1024", 16, 1_000_000)
 	files       = number("a number from 64 to 1073741816", "65535", 64, 1_073_741_816)

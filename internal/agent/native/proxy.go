@@ -145,6 +145,6 @@ func Serving(o *native.Options) proxy.Options {
 	return proxy.Options{
 		HideInfoHeaders: o.HideInfoHeaders, UnderscoresInHeaders: o.Underscores, AddressHash: o.IPHash,
 		SkipVerify: o.SkipVerify, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, SecurePort: o.RedirectPort,
-		Limits: limits,
+		LogFormat: o.Log, Limits: limits,
 	}
 }

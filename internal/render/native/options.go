@@ -2,8 +2,10 @@ package native
 
 import (
 	"crypto/tls"
+	"fmt"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/logformat"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 )
@@ -24,8 +26,10 @@ type Options struct {
 	Underscores     bool          // in the names of header fields
 	IPHash          bool
 	HideInfoHeaders bool
-	SkipVerify      bool   // of tasks that do not say
-	MinTLS, MaxTLS  uint16 // as crypto/tls numbers them
+	SkipVerify      bool // of tasks that do not say
+	// Log is what is logged of a request; without pieces nothing is.
+	Log            *logformat.Format
+	MinTLS, MaxTLS uint16 // as crypto/tls numbers them
 }
 
 // ParseOptions reads the keys that the native proxy has in common with nginx,
@@ -42,6 +46,9 @@ func ParseOptions(p render.Parameters) (Options, error) {
 		MaxBody: shared.ClientMaxBodySize, Underscores: shared.UnderscoresInHeaders, IPHash: shared.IPHash,
 		HideInfoHeaders: shared.HideInfoHeaders, SkipVerify: shared.SSLVerify == "none",
 	}
+	if o.Log, err = logFormat(&shared); err != nil {
+		return Options{}, err
+	}
 	// nginx's defaults for these are tighter or laxer than is good here.
 	if _, given := p.Config["MaxConnections"]; given {
 		o.MaxConnections = shared.MaxConnections
@@ -51,6 +58,20 @@ func ParseOptions(p render.Parameters) (Options, error) {
 	}
 	o.MinTLS, o.MaxTLS = bounds(shared.SSLProtocols)
 	return o, nil
+}
+
+// logFormat reads the format that is in use only: others may be for nginx.
+func logFormat(shared *nginx.Options) (*logformat.Format, error) {
+	body := shared.LogFormat()
+	if body == "" {
+		return &logformat.Format{}, nil
+	}
+	f, err := logformat.Parse(nginx.LogFormatWords(body))
+	if err != nil {
+		key := map[string]string{"main": "MainLogFormat", "trace": "TraceLogFormat"}[shared.AccessLogFormat]
+		return nil, fmt.Errorf("options for the native proxy: %s: %w", key, err)
+	}
+	return f, nil
 }
 
 // bounds are the oldest and the newest of some versions. crypto/tls takes all

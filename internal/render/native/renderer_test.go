@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/logformat"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -54,10 +55,30 @@ func TestWhatCannotBeServedIsNotRendered(t *testing.T) {
 	for want, p := range map[string]render.Parameters{
 		"HitlessServiceUpdate": {Port: 80, Agentless: true},
 		"TargetPort":           {},
-		"ReadTimeout":          {Port: 80, Config: map[string]any{"ReadTimeout": "soon"}},
+		"TraceLogFormat: the variable $geoip_city is not known": {Port: 80, Config: map[string]any{"TraceLogFormat": "'$remote_addr $geoip_city';"}},
+		"ReadTimeout": {Port: 80, Config: map[string]any{"ReadTimeout": "soon"}},
 	} {
 		if _, err := (&native.Renderer{}).Render(table(), p, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error about %s, got %v", want, err)
+		}
+	}
+}
+
+func TestTheFormatThatIsInUseIsTheOperators(t *testing.T) {
+	for name, test := range map[string]struct {
+		config map[string]any
+		pieces int
+		escape logformat.Escape
+	}{
+		"main":                    {map[string]any{"AccessLogFormat": "main", "MainLogFormat": "'$status';"}, 1, logformat.Default},
+		"trace is the default":    {map[string]any{"TraceLogFormat": "escape=none '$status ' '$host';"}, 3, logformat.None},
+		"others may be for nginx": {map[string]any{"MainLogFormat": "'$geoip_city';", "TraceLogFormat": "'$host';"}, 1, logformat.Default},
+		"nothing is logged":       {map[string]any{"AccessLogFormat": "off"}, 0, logformat.Default},
+		"an object a line":        {map[string]any{"AccessLogFormat": "json"}, 47, logformat.JSON},
+	} {
+		o, err := native.ParseOptions(render.Parameters{Port: 80, Config: test.config})
+		if err != nil || len(o.Log.Pieces) != test.pieces || o.Log.Escape != test.escape {
+			t.Errorf("%s: %v, %+v", name, err, o.Log)
 		}
 	}
 }

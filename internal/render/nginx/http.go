@@ -3,6 +3,8 @@ package nginx
 import (
 	"strings"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/logformat"
 )
 
 // upstreamTries bounds how many endpoints one request is tried at.
@@ -146,7 +148,18 @@ func (w *writer) tempPaths(dir string) {
 func (f *file) logs() {
 	o, out := &f.options, &f.out
 	out.raw([]string{"log_format main " + o.MainLogFormat, "log_format trace " + o.TraceLogFormat})
-	out.setting("access_log", quoted(o.AccessLogPath), keyword("trace"))
+	if o.AccessLogFormat == "json" {
+		out.raw([]string{"log_format json " + logformat.JSONBody})
+	}
+	out.setting("access_log", f.accessLog(o.AccessLogFormat)...)
+}
+
+// accessLog is where and how requests are logged.
+func (f *file) accessLog(format string) []argument {
+	if format == "off" {
+		return []argument{keyword("off")}
+	}
+	return []argument{quoted(f.options.AccessLogPath), keyword(format)}
 }
 
 // upstreams writes how apps are spoken to.

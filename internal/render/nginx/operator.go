@@ -100,7 +100,8 @@ func (r *operatorReader) word() string {
 		switch {
 		case c == '\\' && r.at+1 < len(r.text):
 			r.at++
-			c = r.text[r.at]
+			b.WriteString(escaped(r.text[r.at]))
+			continue
 		case quote != 0 && c == quote:
 			r.at++
 			return b.String()
@@ -112,6 +113,19 @@ func (r *operatorReader) word() string {
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// escaped is what a backslash and a character stand for.
+func escaped(c byte) string {
+	switch c {
+	case 't':
+		return "\t"
+	case 'r':
+		return "\r"
+	case 'n':
+		return "\n"
+	}
+	return string(c)
 }
 
 // directiveNames returns the names of the directives of raw lines.

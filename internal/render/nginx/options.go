@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/logformat"
 )
 
 // Options are the keys of [Extensions.NAME.Config] for nginx, typed.
@@ -39,6 +41,7 @@ type Options struct {
 	// MainLogFormat and TraceLogFormat are bodies of log_format: quoted
 	// strings and a closing semicolon.
 	MainLogFormat, TraceLogFormat string
+	AccessLogFormat               string // "main", "trace", "json" or "off"
 
 	SSLCiphers              string
 	SSLProtocols            []string
@@ -56,12 +59,6 @@ type Buffers struct {
 	Size   int64
 }
 
-const (
-	defaultMainLogFormat  = `'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for"';`
-	defaultTraceLogFormat = `'$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" "$http_x_forwarded_for" ` +
-		`host="$host" request_id=$request_id upstream="$upstream_addr" request_time=$request_time upstream_connect_time="$upstream_connect_time" upstream_response_time="$upstream_response_time"';`
-)
-
 // DefaultOptions are those of an operator who configured nothing.
 func DefaultOptions() Options {
 	return Options{
@@ -73,7 +70,7 @@ func DefaultOptions() Options {
 		LargeClientHeaderBuffers: Buffers{4, 8 << 10},
 		UpstreamZoneSize:         64, HTTPVersion: "1.1",
 		AccessLogPath: "/dev/stdout", ErrorLogPath: "/dev/stdout",
-		MainLogFormat: defaultMainLogFormat, TraceLogFormat: defaultTraceLogFormat,
+		MainLogFormat: logformat.MainBody, TraceLogFormat: logformat.TraceBody, AccessLogFormat: "trace",
 		SSLCiphers: "HIGH:!aNULL:!MD5", SSLProtocols: []string{"TLSv1.2", "TLSv1.3"},
 		SSLVerify: "required",
 	}
@@ -109,6 +106,7 @@ var options = map[string]option{
 	"ErrorLogPath":              text(func(o *Options) *string { return &o.ErrorLogPath }),
 	"MainLogFormat":             rawText(func(o *Options) *string { return &o.MainLogFormat }),
 	"TraceLogFormat":            rawText(func(o *Options) *string { return &o.TraceLogFormat }),
+	"AccessLogFormat":           oneOf([]string{"main", "trace", "json", "off"}, func(o *Options) *string { return &o.AccessLogFormat }),
 	"SSLCiphers":                text(func(o *Options) *string { return &o.SSLCiphers }),
 	"SSLProtocols":              protocols,
 	"SSLOpts":                   rawText(func(o *Options) *string { return &o.SSLOpts }),
@@ -142,4 +140,27 @@ func ParseOptions(config map[string]any) (Options, error) {
 		return Options{}, fmt.Errorf("options for nginx: %s", strings.Join(faults, "; "))
 	}
 	return o, nil
+}
+
+// LogFormat is the body of the format that requests are logged in; empty: they
+// are not.
+func (o *Options) LogFormat() string {
+	switch o.AccessLogFormat {
+	case "main":
+		return o.MainLogFormat
+	case "json":
+		return logformat.JSONBody
+	case "off":
+		return ""
+	}
+	return o.TraceLogFormat
+}
+
+// LogFormatWords takes such a body apart, as nginx does.
+func LogFormatWords(body string) []string {
+	list := operatorDirectives([]string{body})
+	if len(list) == 0 {
+		return nil
+	}
+	return list[0].words
 }

@@ -104,3 +104,10 @@ func TestAllInvalidOptionsAreReportedInOneGo(t *testing.T) {
 		}
 	}
 }
+
+func TestALogFormatIsTakenApartAsNginxDoes(t *testing.T) {
+	got := LogFormatWords("escape=json\n  'a \"$request\"; '\n  'b\\tc';")
+	if diff := cmp.Diff([]string{"escape=json", "a \"$request\"; ", "b\tc"}, got); diff != "" {
+		t.Error(diff)
+	}
+}

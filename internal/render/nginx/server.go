@@ -81,7 +81,10 @@ func (f *file) defaultServer() {
 		out.directive("listen", number(f.port), keyword("default_server"))
 		out.directive("server_name", keyword("_"))
 		if len(f.plan.fallback) == 0 {
-			out.directive("access_log", quoted(f.options.AccessLogPath), keyword("main"))
+			// Here no app is asked, of which other formats tell.
+			if f.options.AccessLogFormat == "trace" {
+				out.directive("access_log", f.accessLog("main")...)
+			}
 			f.answer("/", noHostPage)
 			return
 		}
