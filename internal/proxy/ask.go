@@ -7,9 +7,17 @@ import (
 )
 
 // writeAsk puts the head of the request for an endpoint into ask, anew from
-// what was understood of the client's.
+// what was understood of the client's, and behind it the content, if that is
+// whole.
 func (x *exchange) writeAsk(t *target, e *endpoint) {
 	r := &x.request
+	switch {
+	case x.ask != nil:
+	case x.in.w <= smallBuffer/2: // there is room for what is added
+		x.ask = takeSmall()
+	default:
+		x.ask = takeLarge()
+	}
 	b := append(x.ask[:0], r.Method...)
 	b = append(b, ' ')
 	b = x.appendTarget(b, t)
@@ -39,6 +47,9 @@ func (x *exchange) writeAsk(t *target, e *endpoint) {
 		b = append(b, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)
 	}
 	x.ask = append(b, "\r\n"...)
+	if x.upload.whole {
+		x.ask = append(x.ask, x.wholeContent()...)
+	}
 }
 
 // passes reports whether a client's field goes to the endpoint as it is.

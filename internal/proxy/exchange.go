@@ -65,7 +65,7 @@ const (
 )
 
 var exchanges = sync.Pool{New: func() any {
-	x := &exchange{ask: make([]byte, 0, 4<<10), out: make([]byte, 0, smallBuffer)}
+	x := new(exchange)
 	x.upload.done = make(chan error, 1)
 	return x
 }}
@@ -74,6 +74,7 @@ var exchanges = sync.Pool{New: func() any {
 func takeExchange(c *conn) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.conn, x.server = c, c.server
+	x.out = takeSmall()[:0]
 	x.in.use(&c.link, c.buf, c.received)
 	c.buf = nil
 	x.server.stats.exchanges.Add(1)
@@ -84,9 +85,9 @@ func (x *exchange) release() {
 	x.server.stats.exchanges.Add(-1)
 	x.in.drop()
 	x.reply.drop()
-	if cap(x.ask)+cap(x.out) > largeBuffer {
-		x.ask, x.out = nil, nil
-	}
+	giveBack(x.ask)
+	giveBack(x.out)
+	x.ask, x.out = nil, nil
 	x.conn, x.server, x.facts = nil, nil, facts{}
 	clear(x.tried[:])
 	exchanges.Put(x)

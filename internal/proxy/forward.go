@@ -68,10 +68,6 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 	x.turnTo(trial.target, e)
 	x.facts.turned = x.server.clock.now()
 	x.facts.connected, x.facts.answered = x.facts.turned, x.facts.turned
-	x.writeAsk(trial.target, e)
-	if x.upload.whole {
-		x.ask = append(x.ask, x.wholeContent()...)
-	}
 	for {
 		c, err := x.server.connect(e, trial.host, trial.again != nil)
 		if err != nil {
@@ -80,6 +76,7 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 		if !c.reused {
 			x.facts.connected = x.server.clock.now()
 		}
+		x.writeAsk(trial.target, e)
 		if err = x.question(c, x.upgrades(trial.target)); err == nil {
 			x.facts.answered = x.server.clock.now()
 			return c, nil
@@ -139,19 +136,15 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 // answers go to the client on the way.
 func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 	limits := &x.server.options().Limits
+	x.conn.asks.Store(c)
+	c.expectSilence(!x.upload.whole || upgrade)
+	if x.upload.whole && c.inquires() {
+		return x.inquire(c, upgrade)
+	}
 	if x.reply.buf == nil {
 		x.reply.buf = takeSmall()
 	}
 	x.reply.use(&c.link, x.reply.buf, 0)
-	x.conn.asks.Store(c)
-	c.expectSilence(!x.upload.whole || upgrade)
-	if x.upload.whole && c.inquires() {
-		var err error
-		if x.reply.w, err = c.inquire(x.ask, x.reply.buf, limits.Answer); err != nil {
-			return err
-		}
-		return x.answerHead(c, upgrade)
-	}
 	if c.reused && !c.silent() {
 		return errSpoke
 	}
@@ -166,6 +159,21 @@ func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 		}
 	default:
 		x.upload.start(x, c)
+	}
+	return x.answerHead(c, upgrade)
+}
+
+// inquire is question where all of the request is there. While it waits, it
+// holds no buffer but that of the request as it came.
+func (x *exchange) inquire(c *upstreamConn, upgrade bool) error {
+	x.reply.drop()
+	giveBack(x.out)
+	ask := x.ask
+	x.ask, x.out = nil, nil
+	reply, received, err := c.inquire(ask, x.server.options().Limits.Answer)
+	x.out = takeSmall()[:0]
+	if x.reply.use(&c.link, reply, received); err != nil {
+		return err
 	}
 	return x.answerHead(c, upgrade)
 }

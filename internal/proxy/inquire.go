@@ -12,10 +12,14 @@ import (
 // an endpoint. It is one call to the runtime's poller: the look whether the
 // endpoint is silent is also the attempt to read that must go before waiting for
 // the answer, which saves a system call of six.
+//
+// While it waits it holds no buffer: the request's is given back when it is sent,
+// and one for the answer is taken when there is something to receive.
 type inquiry struct {
 	ask, reply []byte
 	sent, got  int
 	err        error
+	look       [1]byte
 }
 
 // errSpoke is about a connection that was kept open: the endpoint has closed it
@@ -26,48 +30,59 @@ var errSpoke = errors.New("the endpoint was not silent")
 // does not.
 func (c *upstreamConn) inquires() bool { return c.raw != nil && c.Conn == c.socket }
 
-// inquire sends a request and receives the first bytes of the answer into reply.
-func (c *upstreamConn) inquire(ask, reply []byte, within time.Duration) (int, error) {
-	c.inquiry = inquiry{ask: ask, reply: reply}
+// inquire sends a request, whose buffer it gives back, and receives the first
+// bytes of the answer in another.
+func (c *upstreamConn) inquire(ask []byte, within time.Duration) (reply []byte, received int, err error) {
+	c.inquiry = inquiry{ask: ask}
 	c.allowRead(within)
-	err := c.raw.Read(c.proceed)
+	err = c.raw.Read(c.proceed)
 	i := c.inquiry
 	c.inquiry = inquiry{}
 	c.put += int64(i.sent)
 	c.got += int64(i.got)
+	defer giveBack(i.ask)
 	switch {
 	case err != nil:
-		return 0, err
 	case i.err != nil || i.got > 0:
-		return i.got, i.err
-	case i.sent == len(ask):
-		return 0, io.EOF
+		err = i.err
+	case i.ask == nil:
+		err = io.EOF
+	default: // the kernel did not take all at once
+		if err = c.write(ask[i.sent:], within); err == nil {
+			i.reply = takeSmall()
+			i.got, err = c.read(i.reply, within)
+		}
 	}
-	// The kernel did not take all at once.
-	if err := c.write(ask[i.sent:], within); err != nil {
-		return 0, err
-	}
-	return c.read(reply, within)
+	return i.reply, i.got, err
 }
 
 // tryInquiry does what can be done without waiting; false asks to be called
 // again when there is something to receive.
 func (c *upstreamConn) tryInquiry(fd uintptr) bool {
 	i := &c.inquiry
-	n, errno := receive(fd, i.reply)
-	switch nothing := errno == syscall.EAGAIN; {
-	case i.sent > 0 && nothing:
-		return false
-	case i.sent > 0:
-		i.got, i.err = n, fault(errno)
-		return true
-	case !nothing:
+	if i.ask == nil {
+		i.reply = takeSmall()
+		var errno syscall.Errno
+		i.got, errno = receive(fd, i.reply)
+		i.err = fault(errno)
+		if errno == syscall.EAGAIN {
+			giveBack(i.reply)
+			i.reply = nil
+		}
+		return errno != syscall.EAGAIN
+	}
+	if _, errno := receive(fd, i.look[:]); errno != syscall.EAGAIN {
 		i.err = errSpoke
 		return true
 	}
-	i.sent, errno = transmit(fd, i.ask)
-	i.err = fault(errno)
-	return i.err != nil || i.sent < len(i.ask)
+	n, errno := transmit(fd, i.ask)
+	i.sent, i.err = n, fault(errno)
+	if n < len(i.ask) {
+		return true
+	}
+	giveBack(i.ask)
+	i.ask = nil
+	return false
 }
 
 // silent reports whether the endpoint has neither closed the connection nor
