@@ -11,10 +11,17 @@ import (
 // builder makes one table.
 type builder struct {
 	upstreams  map[string]*upstream
-	old, pools map[string]*pool // by key
+	old, pools map[way]*pool
 	users      map[string][]*pool
 	keyring    keyring
 	tallies    tallies
+}
+
+// way is a way to forward, by which pools are known.
+type way struct {
+	affinity  route.Affinity
+	balance   route.Balance
+	upstreams string // names, sorted
 }
 
 func (b *builder) table(t *route.Table) (*table, error) {
@@ -125,11 +132,11 @@ func (b *builder) passthrough(made *table, p *route.Passthrough) error {
 const anyHost = "*"
 
 func (b *builder) site(host string, routes []route.Route) (*site, error) {
-	s := &site{roots: make(map[string]*target, len(routes)), tally: b.tallies.of(host, "")}
+	s := &site{tally: b.tallies.of(host, "")}
 	for i := range routes {
 		r := &routes[i]
 		root := strings.TrimRight(r.PathPrefix, "/")
-		if !strings.HasPrefix(r.PathPrefix, "/") || s.roots[root] != nil {
+		if !strings.HasPrefix(r.PathPrefix, "/") || s.at(root) != nil {
 			return nil, fmt.Errorf("the path %.80q is there twice or does not begin with a slash", r.PathPrefix)
 		}
 		t := &target{root: root, rewrite: r.Rewrite && root != "", tlsOnly: r.TLSOnly}
@@ -141,8 +148,7 @@ func (b *builder) site(host string, routes []route.Route) (*site, error) {
 			return nil, fmt.Errorf("path %.80q: %w", r.PathPrefix, err)
 		}
 		t.tallies = b.tallies.all(host, t.pool.upstreams)
-		s.roots[root] = t
-		s.depth = max(s.depth, strings.Count(root, "/"))
+		s.add(t, len(routes))
 	}
 	return s, nil
 }
@@ -150,7 +156,10 @@ func (b *builder) site(host string, routes []route.Route) (*site, error) {
 // pool returns the pool of a way to forward: the same one as in the table
 // before where that had it.
 func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
-	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
+	names := f.Upstreams
+	if len(names) > 1 {
+		names = slices.Compact(slices.Sorted(slices.Values(names)))
+	}
 	for i, name := range names {
 		u := b.upstreams[name]
 		switch {
@@ -162,8 +171,7 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 			return nil, false, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
 		}
 	}
-	spread := fmt.Sprintf("%t %s %s", f.Affinity.ClientAddress, f.Affinity.Cookie, f.Balance)
-	key := strings.Join(append([]string{spread}, names...), "\x00")
+	key := way{f.Affinity, f.Balance, strings.Join(names, "\x00")}
 	if p = b.pools[key]; p != nil {
 		return p, tls, nil
 	}

@@ -18,7 +18,7 @@ type compiler struct {
 
 	table     *table
 	upstreams map[string]*upstream
-	pools     map[string]*pool   // by key
+	pools     map[way]*pool
 	users     map[string][]*pool // by upstream
 	tallies   map[pairing]*tally
 	// changed says that the last table was to be served otherwise than the one
@@ -50,9 +50,9 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 		return nil, nil, err
 	}
 	b := builder{
-		upstreams: upstreams, old: c.pools, pools: make(map[string]*pool, len(c.pools)), users: make(map[string][]*pool, len(upstreams)),
+		upstreams: upstreams, old: c.pools, pools: make(map[way]*pool, len(upstreams)), users: make(map[string][]*pool, len(upstreams)),
 		keyring: keyring{credentials: credentials, versions: v, old: before, policies: make(map[certificate]*policy, len(before))},
-		tallies: tallies{old: c.tallies, now: make(map[pairing]*tally, len(c.tallies))},
+		tallies: tallies{old: c.tallies, now: make(map[pairing]*tally, 2*len(t.Hosts))},
 	}
 	made, err := b.table(t)
 	if err != nil {
@@ -113,6 +113,7 @@ func (c *compiler) nextUpstreams(t *route.Table) (next map[string]*upstream, gon
 	return next, gone, nil
 }
 
+// newUpstream keeps the endpoints of old, if they are on the same terms.
 func newUpstream(spec *route.Upstream, old *upstream) *upstream {
 	known := map[netip.AddrPort]*endpoint{}
 	if old != nil && sameTerms(&old.spec, spec) {
@@ -121,12 +122,18 @@ func newUpstream(spec *route.Upstream, old *upstream) *upstream {
 		}
 	}
 	u := &upstream{spec: *spec, endpoints: make([]*endpoint, 0, len(spec.Endpoints))}
-	for _, e := range spec.Endpoints {
-		addr := netip.AddrPortFrom(e.Addr.Addr().Unmap(), e.Addr.Port())
-		if known[addr] == nil {
-			known[addr] = newEndpoint(addr, spec)
+	for i := range spec.Endpoints {
+		at := spec.Endpoints[i].Addr
+		addr := netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		e, there := known[addr]
+		switch {
+		case there && e == nil:
+			continue // it is in the list already
+		case !there:
+			e = newEndpoint(addr, spec)
 		}
-		u.endpoints = append(u.endpoints, known[addr])
+		known[addr] = nil
+		u.endpoints = append(u.endpoints, e)
 	}
 	return u
 }

@@ -32,6 +32,9 @@ const maxWeight = 1 << 16
 // newMembers takes the endpoints of upstreams: each once, where upstreams have
 // addresses in common.
 func newMembers(upstreams []*upstream) *members {
+	if len(upstreams) == 1 && upstreams[0].spec.Weight == nil {
+		return &members{list: upstreams[0].endpoints}
+	}
 	specs := make([]*route.Upstream, len(upstreams))
 	for i, u := range upstreams {
 		specs[i] = &u.spec

@@ -13,12 +13,28 @@ import (
 // their upstreams at most. It is asked for every change, so it compares field by
 // field what reflect.DeepEqual takes a hundred times as long for.
 func sameRoutes(a, b *route.Table) bool {
-	return slices.EqualFunc(a.Upstreams, b.Upstreams, func(x, y route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
-		slices.EqualFunc(a.Hosts, b.Hosts, sameHost) && slices.EqualFunc(a.Default, b.Default, sameRoute) &&
-		slices.EqualFunc(a.Passthrough, b.Passthrough, samePassthrough)
+	return allSame(a.Upstreams, b.Upstreams, func(x, y *route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
+		allSame(a.Hosts, b.Hosts, sameHost) && allSame(a.Default, b.Default, sameRoute) &&
+		allSame(a.Passthrough, b.Passthrough, samePassthrough)
 }
 
-func samePassthrough(a, b route.Passthrough) bool {
+// allSame compares two lists, which often are one and the same.
+func allSame[T any](a, b []T, same func(x, y *T) bool) bool {
+	switch {
+	case len(a) != len(b):
+		return false
+	case len(a) == 0 || &a[0] == &b[0]:
+		return true
+	}
+	for i := range a {
+		if !same(&a[i], &b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func samePassthrough(a, b *route.Passthrough) bool {
 	return a.Name == b.Name && a.RedirectPlain == b.RedirectPlain && sameForward(&a.Forward, &b.Forward)
 }
 
@@ -31,12 +47,12 @@ func sameBytes(a, b []byte) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
 }
 
-func sameHost(a, b route.VirtualHost) bool {
-	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && slices.EqualFunc(a.Routes, b.Routes, sameRoute) &&
+func sameHost(a, b *route.VirtualHost) bool {
+	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && allSame(a.Routes, b.Routes, sameRoute) &&
 		equal(a.Credential, b.Credential)
 }
 
-func sameRoute(a, b route.Route) bool {
+func sameRoute(a, b *route.Route) bool {
 	return a.PathPrefix == b.PathPrefix && a.Rewrite == b.Rewrite && slices.Equal(a.Websockets, b.Websockets) &&
 		a.TLSOnly == b.TLSOnly && sameForward(&a.Forward, &b.Forward)
 }
@@ -47,7 +63,8 @@ func sameForward(a, b *route.Forward) bool {
 
 // sameUpstream compares what the members of pools are made from.
 func sameUpstream(a, b *route.Upstream) bool {
-	return sameTerms(a, b) && equal(a.Weight, b.Weight) && slices.EqualFunc(a.Endpoints, b.Endpoints, func(x, y route.Endpoint) bool { return x.Addr == y.Addr })
+	return sameTerms(a, b) && equal(a.Weight, b.Weight) &&
+		allSame(a.Endpoints, b.Endpoints, func(x, y *route.Endpoint) bool { return x.Addr == y.Addr })
 }
 
 // sameTerms compares what one endpoint is made from, but for its address.

@@ -1,6 +1,9 @@
 package proxy
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // table is a route.Table made ready for requests. It never changes; what does,
 // the members of its pools, is replaced inside of them.
@@ -35,9 +38,32 @@ type site struct {
 	passed []*tally
 	// handsOn redirects all plain requests to TLS.
 	handsOn bool
-	roots   map[string]*target
-	// depth is how many segments the longest root has.
+	// top is the target for the root "", which most hosts have alone; roots are
+	// the others, depth is how many segments the longest has.
+	top   *target
+	roots map[string]*target
 	depth int
+}
+
+// at returns the target of a root itself.
+func (s *site) at(root string) *target {
+	if root == "" {
+		return s.top
+	}
+	return s.roots[root]
+}
+
+// add adds a target to a site that will have so many.
+func (s *site) add(t *target, of int) {
+	if t.root == "" {
+		s.top = t
+		return
+	}
+	if s.roots == nil {
+		s.roots = make(map[string]*target, of)
+	}
+	s.roots[t.root] = t
+	s.depth = max(s.depth, strings.Count(t.root, "/"))
 }
 
 // target is where the requests of a route go.
@@ -84,7 +110,7 @@ var dot = []byte(".")
 
 // target finds the longest root that a path is at or below; nil: there is none.
 func (s *site) target(path []byte) *target {
-	best := s.roots[""]
+	best := s.top
 	for end, n := 0, 0; n < s.depth && end < len(path); n++ {
 		next := bytes.IndexByte(path[end+1:], '/')
 		if next < 0 {
