@@ -14,41 +14,58 @@ import (
 
 // serveTLS serves a connection by the name that its client asks for.
 func (c *conn) serveTLS() {
+	// A handshake takes a large stack, and the connection would keep that while
+	// it is idle.
+	begun := make(chan func())
+	go func() { begun <- c.begin() }()
+	if serve := <-begun; serve != nil {
+		serve()
+	}
+}
+
+// begin does what comes before the first request, and returns what serves the
+// connection; nil: nothing does.
+func (c *conn) begin() (serve func()) {
 	limits := &c.server.options().Limits
 	ctx, cancel := context.WithTimeout(context.Background(), limits.Header)
 	defer cancel()
 	name, said, err := greet(ctx, c.Conn)
 	if err != nil {
 		c.Close()
-		return
+		return nil
 	}
 	c.name = http1.CanonicalHost(nil, []byte(name))
 	s := c.server.table.Load().secure.find(c.name)
 	again := &replayed{Conn: c.Conn, said: said, owner: c, over: make(chan struct{})}
 	switch {
 	case s != nil && s.through != nil:
-		if !c.handThrough(s, said) {
-			refuse(ctx, again)
-		}
-		return
+		return func() { c.serveThrough(s, again) }
 	case s == nil || s.policy == nil:
 		refuse(ctx, again)
-		return
+		return nil
 	}
 	secured := tls.Server(again, s.policy.config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		c.Close()
-		return
+		return nil
 	}
 	state := secured.ConnectionState()
 	c.tlsVersion, c.cipher = state.Version, state.CipherSuite
 	c.secure(secured)
 	if state.NegotiatedProtocol == "h2" {
 		c.overHTTP2.Store(true)
-		c.server.http2.serve(secured)
-		return
+		return func() { c.server.http2.serve(secured) }
 	}
-	c.serve()
+	return c.serve
+}
+
+// serveThrough hands a connection on, or refuses it where nobody takes it.
+func (c *conn) serveThrough(s *site, again *replayed) {
+	if !c.handThrough(s, again.said) {
+		ctx, cancel := context.WithTimeout(context.Background(), c.server.options().Limits.Header)
+		defer cancel()
+		refuse(ctx, again)
+	}
 }
 
 // refuse ends a connection for a name that nobody here can prove. Without a
