@@ -87,15 +87,16 @@ test: ## install what the tests need, then run them all, the lab's included (roo
 	go vet ./...
 	go test -race -count=1 -timeout 30m ./...
 
-# The columns of docs/reliability.md: native, nginx, or both.
+# A column of docs/reliability.md, native or nginx, one of its lines, and the form, full or short.
 PROXY ?=
 SCENARIO ?=
+FORM ?= full
 
 .PHONY: soak
-soak: ## what a Swarm goes through while clients count, hours (root; SCENARIO=3, PROXY=native for less)
+soak: ## what a Swarm goes through while clients count, hours (root; SCENARIO=3, PROXY=native, FORM=short for less)
 	@scripts/install-go
 	@scripts/install-test-packages
-	SOAK=full SOAK_REPORT=$(CURDIR)/docs/reliability.md go test -count=1 -v -timeout 6h \
+	SOAK=$(FORM) SOAK_REPORT=$(CURDIR)/docs/reliability.md go test -count=1 -v -timeout 6h \
 		-run 'TestSoak/^$(PROXY)/$(if $(SCENARIO),^$(SCENARIO)_)' ./test/soak
 
 .PHONY: lint

@@ -14,8 +14,9 @@ import (
 const (
 	// standingLab names a lab of `make lab-up` to run on, as for test/e2e.
 	standingLab = "INTERLOCK_LAB"
-	// fullForm is the variable that asks for the full form by the value "full".
-	fullForm = "SOAK"
+	// form is "full" or "short" for all scenarios; without it the tests play those
+	// that make test has time for, and briefly.
+	form = "SOAK"
 	// report is the file whose table gets what was counted; none: it is printed only.
 	report = "SOAK_REPORT"
 )
@@ -31,7 +32,7 @@ const patience = 3 * time.Minute
 var site = &walkthrough.Site{Version: version}
 
 // full says whether the scenarios are played in their full form.
-var full = os.Getenv(fullForm) == "full"
+var full = os.Getenv(form) == "full"
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -15,10 +15,10 @@ import (
 
 // scenario is something that happens to clusters.
 type scenario struct {
-	name  string
-	short bool // is played in the short form as well
-	// onlyNative is a short form that nginx is not put through: what it shows is
-	// not the proxy's.
+	name   string
+	tested bool // make test plays it
+	// onlyNative is a test that nginx is not put through: what it shows is not the
+	// proxy's.
 	onlyNative bool
 	play       func(t *testing.T, i *installation) load.Result
 	// verdict overrules what may be lost: nil is nothing, by any client.
@@ -27,15 +27,15 @@ type scenario struct {
 
 // scenarios are in the order of docs/reliability.md.
 var scenarios = []scenario{
-	{name: "rolling updates", short: true, play: rollingUpdates},
-	{name: "scaling", short: true, onlyNative: true, play: scaling},
-	{name: "core and extension gone", short: true, onlyNative: true, play: controlPlaneGone},
-	{name: "proxy killed", short: true, onlyNative: true, play: proxyKilled, verdict: lostInFlight},
+	{name: "rolling updates", tested: true, play: rollingUpdates},
+	{name: "scaling", tested: true, onlyNative: true, play: scaling},
+	{name: "core and extension gone", tested: true, onlyNative: true, play: controlPlaneGone},
+	{name: "proxy killed", tested: true, onlyNative: true, play: proxyKilled, verdict: lostInFlight},
 	{name: "managers gone", play: managersGone},
 	{name: "cut off", play: cutOff},
-	{name: "link down", short: true, onlyNative: true, play: linkDown, verdict: judged},
-	{name: "faulty Docker API", short: true, onlyNative: true, play: faultyAPI},
-	{name: "running requests", short: true, onlyNative: true, play: runningRequests},
+	{name: "link down", tested: true, onlyNative: true, play: linkDown, verdict: judged},
+	{name: "faulty Docker API", tested: true, onlyNative: true, play: faultyAPI},
+	{name: "running requests", tested: true, onlyNative: true, play: runningRequests},
 	{name: "late listeners", play: lateListeners},
 	{name: "churn beside websockets", play: churn},
 	{name: "reconfigurations", play: reconfigurations},
@@ -56,8 +56,8 @@ func TestSoak(t *testing.T) {
 
 // put plays a scenario and says what came of it, whatever that is.
 func (i *installation) put(t *testing.T, number int, s scenario) {
-	if !full && (!s.short || s.onlyNative && i.kind != "native") {
-		t.Skip("it is for the full form: make soak")
+	if os.Getenv(form) == "" && (!s.tested || s.onlyNative && i.kind != "native") {
+		t.Skip("this takes make soak")
 	}
 	defer i.restore(t)
 	began := time.Now()
