@@ -1,14 +1,15 @@
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 )
 
-// samplesEach is how many tasks a propagation benchmark starts.
-const samplesEach = 30
+// samplesEach is how many tasks a propagation benchmark starts or stops.
+var samplesEach = flag.Int("samples", 30, "tasks that a propagation benchmark starts or stops")
 
 // propagation is how long a new task took, for each task and proxy.
 type propagation struct {
@@ -41,7 +42,7 @@ func BenchmarkScaleUp(b *testing.B) { throughEach(b, scaleUp) }
 func scaleUp(b *testing.B) {
 	for b.Loop() {
 		var p propagation
-		for range samplesEach {
+		for range *samplesEach {
 			known := settleToOne(b, "demo", "demo.local")
 			began := time.Now()
 			docker(b, "service", "scale", "--detach", "demo=2")
@@ -89,7 +90,7 @@ func BenchmarkNewService(b *testing.B) { throughEach(b, newService) }
 func newService(b *testing.B) {
 	for b.Loop() {
 		var p propagation
-		for i := range samplesEach {
+		for i := range *samplesEach {
 			name := fmt.Sprintf("app-%d", i)
 			began := time.Now()
 			check(b, site.CreateApp(b.Context(), name, name+".local"))

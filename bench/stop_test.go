@@ -28,7 +28,7 @@ func stop(b *testing.B) {
 	for b.Loop() {
 		var stray []time.Duration
 		lost := 0
-		for range samplesEach {
+		for range *samplesEach {
 			known := settleToOne(b, "demo", "demo.local")
 			docker(b, "service", "scale", "--detach", "demo=2")
 			firstAnswers(b, "demo.local", known)

@@ -21,6 +21,9 @@ import (
 // Interlock that is told to reload.
 type bareNginx struct{ reloads, lost int }
 
+// nginxProgram is where Debian has it, which root's PATH may lack.
+const nginxProgram = "/usr/sbin/nginx"
+
 const bareConfiguration = `daemon off;
 pid %[1]s/pid;
 error_log %[1]s/error.log;
@@ -52,16 +55,18 @@ func measureBare(t *testing.T, reloads int, during time.Duration) *bareNginx {
 	}))
 	defer app.Close()
 	address, reload := startBare(t, app.Listener.Addr().String())
-	l := startLoad(func(o *load.Options) {
-		o.Proxies = []string{address, address}
-		o.Routes = []load.Route{demo}
-	})
+	o := usualLoad(address, address)
+	o.Routes = []load.Route{demo}
+	l := load.Start(o)
 	for range reloads {
 		time.Sleep(during / time.Duration(reloads+1))
 		reload()
 	}
 	time.Sleep(during / time.Duration(reloads+1))
 	r := l.Stop()
+	if r.SentInAll() == 0 || r.Misrouted > 0 {
+		t.Errorf("a bare nginx got %d requests, of which %d were misrouted", r.SentInAll(), r.Misrouted)
+	}
 	return &bareNginx{reloads: reloads, lost: r.LostInAll()}
 }
 
@@ -76,7 +81,7 @@ func startBare(t *testing.T, app string) (address string, reload func()) {
 	file := filepath.Join(dir, "nginx.conf")
 	check(t, os.WriteFile(file, fmt.Appendf(nil, bareConfiguration, dir, app, address), 0o600))
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "/usr/sbin/nginx", "-c", file, "-p", dir)
+	cmd := exec.CommandContext(ctx, nginxProgram, "-c", file, "-p", dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	check(t, cmd.Start())
@@ -99,4 +104,15 @@ func reloadsSince(t *testing.T, began time.Time) int {
 	t.Helper()
 	out := docker(t, "service", "logs", "--raw", "--since", began.Format(time.RFC3339Nano), "interlock-proxy")
 	return strings.Count(out, "bundle served") / len(proxies())
+}
+
+func TestWhatABareNginxLosesIsMeasured(t *testing.T) {
+	if _, err := os.Stat(nginxProgram); err != nil {
+		t.Skip(err)
+	}
+	const reloads = 2
+	bare := measureBare(t, reloads, time.Minute)
+	if most := reloads * 2 * len(load.Kinds()); bare.reloads != reloads || bare.lost > most {
+		t.Errorf("got %+v, want at most a loss for each connection and reload, %d", bare, most)
+	}
 }

@@ -93,9 +93,13 @@ func proxies() (addrs []string) {
 // and two proxies, 320 requests a second.
 const every = 25 * time.Millisecond
 
+func usualLoad(proxies ...string) load.Options {
+	return load.Options{Proxies: proxies, Routes: []load.Route{demo, shop, stock}, Every: every, Timeout: 10 * time.Second, Limit: 30 * time.Minute}
+}
+
 // startLoad asks for all apps through both proxies.
 func startLoad(change ...func(*load.Options)) *load.Load {
-	o := load.Options{Proxies: proxies(), Routes: []load.Route{demo, shop, stock}, Every: every, Timeout: 10 * time.Second, Limit: 30 * time.Minute}
+	o := usualLoad(proxies()...)
 	for _, c := range change {
 		c(&o)
 	}
