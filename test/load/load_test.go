@@ -78,9 +78,9 @@ func TestAnAnswerOfAnotherServiceIsMisrouted(t *testing.T) {
 
 func TestWhatIsNotAnsweredByAnAppIsLost(t *testing.T) {
 	tests := map[string]http.HandlerFunc{
-		"status 502":     func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
-		"not the demo":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-		"read the answe": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"status 502":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"not the demo": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+		"broke":        func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"body": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")
 			fmt.Fprint(w, "cut")
@@ -105,8 +105,8 @@ func TestAKeptConnectionThatBreaksUnderARequestIsALoss(t *testing.T) {
 			answer(w, "shop")
 		})},
 	})
-	if r.LostInAll() != 1 {
-		t.Errorf("%d were lost, want one: %v", r.LostInAll(), r.Losses)
+	if r.LostInAll() != 1 || !r.Losses[0].Broke {
+		t.Errorf("%d were lost, want one that broke: %+v", r.LostInAll(), r.Losses)
 	}
 }
 

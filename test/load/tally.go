@@ -33,6 +33,8 @@ type Loss struct {
 	Began  time.Time
 	Took   time.Duration
 	Reason string
+	// Broke says that the connection ended before anything of an answer came.
+	Broke bool
 }
 
 func (l Loss) String() string {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -52,7 +53,7 @@ func (w *worker) count(t *tally, route Route) {
 	switch {
 	case err != nil:
 		w.hangUp()
-		loss.Reason = err.Error()
+		loss.Reason, loss.Broke = err.Error(), errors.Is(err, errBroke)
 		t.lost(loss)
 	case answer.Metadata != route.Owner:
 		loss.Reason = fmt.Sprintf("%s answered, task %s", answer.Metadata, answer.Instance)
@@ -61,6 +62,9 @@ func (w *worker) count(t *tally, route Route) {
 		t.answered(w.kind, answer.Instance, took)
 	}
 }
+
+// errBroke says that a connection ended before anything of an answer came.
+var errBroke = errors.New("the connection broke")
 
 // pong is what the demo app answers.
 type pong struct {
@@ -83,7 +87,13 @@ func (w *worker) ask(route Route, deadline time.Time) (pong, error) {
 		return pong{}, err
 	}
 	if err := request.Write(w.conn); err != nil {
-		return pong{}, fmt.Errorf("send the request: %w", err)
+		return pong{}, fmt.Errorf("%w: send the request: %w", errBroke, err)
+	}
+	if _, err := w.reader.Peek(1); err != nil {
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", errBroke, err)
+		}
+		return pong{}, fmt.Errorf("wait for the answer: %w", err)
 	}
 	response, err := http.ReadResponse(w.reader, request)
 	if err != nil {

@@ -28,7 +28,8 @@ func churn(t *testing.T, i *installation) load.Result {
 	open := load.OpenWebsockets(load.WebsocketOptions{
 		Proxies: proxies(), Host: "talk.local", Path: "/ws", Count: websockets, Every: 5 * time.Second, Timeout: 10 * time.Second, Limit: 30 * time.Minute,
 	})
-	l := startLoad()
+	t.Cleanup(func() { open.Close() })
+	l := startLoad(t)
 	before := i.memory(t)
 	count := int(long(20*time.Second) / 5 / churnEvery)
 	for n, tick := 0, time.Tick(churnEvery); n < count+churnDepth; n++ {
@@ -67,7 +68,7 @@ func reconfigurations(t *testing.T, i *installation) load.Result {
 	count := often(10_000, 200)
 	api := managersAPI(t)
 	i.createDemo(t, 2)
-	l := startLoad()
+	l := startLoad(t)
 	configs := docker(t, "config", "ls", "-q")
 	s := newService("changing", "changing.local")
 	api.create(t, s)

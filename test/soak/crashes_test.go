@@ -16,7 +16,7 @@ const followLimit = 5 * time.Second
 // controlPlaneGone kills core and extension, and has either stand still.
 func controlPlaneGone(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 2)
-	l := startLoad()
+	l := startLoad(t)
 	for n, service := range []string{"interlock", "interlock-ext"} {
 		before := theTask(t, service)
 		before.signal(t, "KILL")
@@ -61,7 +61,7 @@ func proxyKilled(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 2)
 	docker(t, "service", "scale", "--detach=false", "interlock=0")
 	defer docker(t, "service", "scale", "--detach=false", "interlock=1")
-	l := startLoad(func(o *load.Options) { o.Failover = true })
+	l := startLoad(t, func(o *load.Options) { o.Failover = true })
 	time.Sleep(time.Second)
 	node := walkthrough.LoadBalancers()[0]
 	victim, err := proxyOn(t.Context(), node)
@@ -108,7 +108,7 @@ func started(t *testing.T, k task) time.Time {
 
 // lostInFlight allows what was on its way to a proxy that was killed: a request
 // for each worker. A worker's next one found the other proxy.
-func lostInFlight(t *testing.T, _ *installation, r load.Result) {
+func lostInFlight(t *testing.T, _ *installation, r load.Result, _ *bareNginx) {
 	t.Helper()
 	if most := len(load.Kinds()); r.LostInAll() > most {
 		t.Errorf("%d requests were lost, want those in flight at most, %d", r.LostInAll(), most)

@@ -44,7 +44,7 @@ func faultyAPI(t *testing.T, i *installation) load.Result {
 	defer remount("--mount-add", "src=/var/run/docker.sock,dst=/var/run/docker.sock,type=bind", "--mount-add", controlSocket)
 	i.live(t, "faulty.local")
 
-	l := startLoad()
+	l := startLoad(t)
 	for n, f := range []fault{failing, truncated, emptied} {
 		apis.be(f)
 		time.Sleep(time.Duration(often(60, 8)) * time.Second)

@@ -97,13 +97,16 @@ func usualLoad(proxies ...string) load.Options {
 	return load.Options{Proxies: proxies, Routes: []load.Route{demo, shop, stock}, Every: every, Timeout: 10 * time.Second, Limit: 30 * time.Minute}
 }
 
-// startLoad asks for all apps through both proxies.
-func startLoad(change ...func(*load.Options)) *load.Load {
+// startLoad asks for all apps through both proxies, until the test ends.
+func startLoad(t *testing.T, change ...func(*load.Options)) *load.Load {
+	t.Helper()
 	o := usualLoad(proxies()...)
 	for _, c := range change {
 		c(&o)
 	}
-	return load.Start(o)
+	l := load.Start(o)
+	t.Cleanup(func() { l.Stop() }) // of a scenario that is broken off
+	return l
 }
 
 // waitServed waits until each proxy has served a route with so many tasks for a

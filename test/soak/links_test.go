@@ -14,7 +14,7 @@ func linkDown(t *testing.T, i *installation) load.Result {
 	const healedAfter = 3 * time.Second // is judged in the full form, as all times are
 	i.createDemo(t, 3, "--replicas-max-per-node", "1")
 	node := site.Lab.Node("worker-00")
-	l := startLoad()
+	l := startLoad(t)
 	time.Sleep(settled)
 	pulled := time.Now()
 	check(t, node.LinkDown(t.Context()))

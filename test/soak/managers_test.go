@@ -32,7 +32,7 @@ func long(inShort time.Duration) time.Duration {
 func managersGone(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 2)
 	core := theTask(t, "interlock").node
-	l := startLoad()
+	l := startLoad(t)
 	var gone []*lab.Node
 	for _, n := range site.Lab.Managers() {
 		if n.Name() != core {
@@ -62,7 +62,7 @@ func managersGone(t *testing.T, i *installation) load.Result {
 // managers.
 func cutOff(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 2)
-	l := startLoad()
+	l := startLoad(t)
 	core := theTask(t, "interlock")
 	node := site.Lab.Node(core.node)
 	began := time.Now()
@@ -80,7 +80,7 @@ func cutOff(t *testing.T, i *installation) load.Result {
 	r := l.Stop()
 	// When the nodes are back, Swarm stops all of their tasks at once, the proxies'
 	// too, and starts others: what is misrouted then still counts, what is lost not.
-	l = startLoad()
+	l = startLoad(t)
 	for _, w := range site.Lab.Workers() {
 		check(t, w.Heal(t.Context()))
 	}

@@ -26,7 +26,7 @@ func often(inFull, inShort int) int {
 func rollingUpdates(t *testing.T, i *installation) load.Result {
 	const replicas = 4
 	i.createDemo(t, replicas, diesAtOnce...)
-	l := startLoad()
+	l := startLoad(t)
 	for range often(10, 1) {
 		for _, order := range []string{"stop-first", "start-first"} {
 			docker(t, "service", "update", "--detach=false", "--quiet", "--force", "--update-order", order,
@@ -47,7 +47,7 @@ const settled = 3 * time.Second
 // scaling has most tasks of an app come and go.
 func scaling(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 1, diesAtOnce...)
-	l := startLoad()
+	l := startLoad(t)
 	for n := range often(60, 4) {
 		replicas := []int{10, 1}[n%2]
 		docker(t, "service", "scale", "--detach", fmt.Sprintf("demo=%d", replicas))
@@ -69,7 +69,7 @@ func runningRequests(t *testing.T, i *installation) load.Result {
 		takes    = 8 * time.Second
 	)
 	i.createDemo(t, 4, "--stop-grace-period", "10s")
-	l := startLoad(func(o *load.Options) {
+	l := startLoad(t, func(o *load.Options) {
 		o.Kinds, o.Workers = load.Kinds()[:2], requests/len(o.Proxies)/2
 		o.Routes = []load.Route{{Host: demo.Host, Path: "/slow?for=" + takes.String(), Owner: demo.Owner}}
 		o.Timeout = 3 * takes
@@ -86,7 +86,7 @@ func runningRequests(t *testing.T, i *installation) load.Result {
 func lateListeners(t *testing.T, i *installation) load.Result {
 	check(t, site.CreateApp(t.Context(), "demo", "demo.local", append([]string{"--replicas", "2"}, onWorkers...)...))
 	i.waitServed(t, demo, 2)
-	l := startLoad()
+	l := startLoad(t)
 	docker(t, "service", "update", "--detach=false", "--quiet", "--args", "--listen-after=3s", "--update-order", "start-first",
 		"--update-monitor", "1ms", "--update-delay", "6s", "demo")
 	for n := range often(10, 2) {
