@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/interlock-lb/interlock/internal/docker"
 	"github.com/interlock-lb/interlock/internal/install"
@@ -36,17 +37,21 @@ and waits until every proxy answers. A second run changes nothing.`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.Variant, "variant", "hybrid", "`WAY` of networking: "+strings.Join(install.Variants(), ", "))
+	flags.StringVar(&o.Variant, "variant", "hybrid", "`WAY` of networking, or standalone for one process on a manager: "+strings.Join(install.Variants(), ", "))
+	flags.StringVar(&o.Proxy, "proxy", "", "`KIND` of proxy: nginx, or native (default: nginx, and native of a standalone)")
 	flags.StringVar(&o.ImagePrefix, "image-prefix", "", "goes before every image's name, such as `registry.example.com/`")
 	flags.StringVar(&o.Version, "version", version, "the images' `TAG`")
-	flags.StringVar(&o.LoadBalancers, "lb-label", "nodetype=loadbalancer", "node label, as `NAME=VALUE`, of the nodes that run proxies; empty: any node")
-	flags.IntVar(&o.Proxies, "proxies", 2, "how many proxies")
+	flags.StringVar(&o.LoadBalancers, "lb-label", "nodetype=loadbalancer", "node label, as `NAME=VALUE`, of the nodes that run proxies; empty, as for a standalone: any")
+	flags.IntVar(&o.Proxies, "proxies", 2, "how many proxies; of a standalone one")
 	flags.IntVar(&o.Port, "port", 80, "where clients reach the proxies")
 	flags.IntVar(&o.SSLPort, "ssl-port", 443, "where clients reach the proxies with TLS")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the stack file and config.toml, and do nothing")
 	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for traffic")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "do not ask")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.Variant == install.Standalone {
+			o.suitStandalone(cmd.Flags())
+		}
 		stack, err := install.NewStack(o.Options)
 		if err != nil {
 			return err
@@ -56,10 +61,19 @@ and waits until every proxy answers. A second run changes nothing.`,
 	return cmd
 }
 
+// suitStandalone changes the defaults to those of one process on any manager.
+func (o *installOptions) suitStandalone(given *pflag.FlagSet) {
+	if !given.Changed("lb-label") {
+		o.LoadBalancers = ""
+	}
+	if !given.Changed("proxies") {
+		o.Proxies = 1
+	}
+}
+
 func (p *process) install(ctx context.Context, stack *install.Stack, o installOptions) error {
 	if o.dryRun {
-		_, err := fmt.Fprintf(p.stdout, "%s---\n# %s.toml\n%s", stack.File, o.Variant, stack.Config)
-		return err
+		return p.show(stack)
 	}
 	swarm, err := p.dial(ctx)
 	if err != nil {
@@ -80,6 +94,16 @@ func (p *process) install(ctx context.Context, stack *install.Stack, o installOp
 	}
 	p.say("traffic flows")
 	return nil
+}
+
+// show prints the stack file, and behind a line of dashes the file that it names.
+func (p *process) show(stack *install.Stack) error {
+	text := stack.File
+	if stack.Config != "" {
+		text += fmt.Sprintf("---\n# %s.toml\n%s", stack.Name, stack.Config)
+	}
+	_, err := io.WriteString(p.stdout, text)
+	return err
 }
 
 func (p *process) uninstallCommand() *cobra.Command {
@@ -108,7 +132,7 @@ func (p *process) uninstall(ctx context.Context, yes bool) error {
 		return err
 	}
 	if len(plan.Steps) > 0 {
-		p.say("removed. The proxies' volumes stay on their nodes: docker volume rm interlock-proxy-default")
+		p.say("removed. The proxies' volumes stay on their nodes: docker volume rm interlock-proxy-default, or interlock-standalone")
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (s *Stack) tooFewNodes(snap *snapshot.Snapshot) error {
 	ready, labelled := 0, 0
 	for i := range snap.Nodes {
 		n := &snap.Nodes[i]
-		if s.options.LoadBalancers != "" && !bears(n, s.options.LoadBalancers) {
+		if !s.mayRun(n) {
 			continue
 		}
 		labelled++
@@ -28,6 +28,8 @@ func (s *Stack) tooFewNodes(snap *snapshot.Snapshot) error {
 		}
 	}
 	switch {
+	case labelled == 0 && s.options.standalone():
+		return fmt.Errorf("no manager has the label %[1]s, so that no standalone could run: docker node update --label-add %[1]s NODE, for a manager", s.options.LoadBalancers)
 	case labelled == 0:
 		return fmt.Errorf("no node has the label %[1]s, so that no proxy could run: docker node update --label-add %[1]s NODE, for each load balancer", s.options.LoadBalancers)
 	case ready == 0:
@@ -39,12 +41,19 @@ func (s *Stack) tooFewNodes(snap *snapshot.Snapshot) error {
 	return nil
 }
 
+// mayRun reports whether a node may run what clients talk to.
+func (s *Stack) mayRun(n *snapshot.Node) bool {
+	return (n.Manager || !s.options.standalone()) && (s.options.LoadBalancers == "" || bears(n, s.options.LoadBalancers))
+}
+
 // namesTaken looks for services of our names that are not ours.
 func namesTaken(snap *snapshot.Snapshot) error {
 	var faults []error
 	core := findService(snap, coreService)
-	if core != nil && core.Spec.Labels[labelStack] != stackName {
-		faults = append(faults, fmt.Errorf("a service %s exists and is none of the stack %s: rename or remove it", coreService, stackName))
+	for _, name := range []string{coreService, standaloneService} {
+		if findService(snap, name) != nil && stackService(snap, name) == nil {
+			faults = append(faults, fmt.Errorf("a service %s exists and is none of the stack %s: rename or remove it", name, stackName))
+		}
 	}
 	for _, name := range []string{extensionName, proxyName} {
 		s := findService(snap, name)
@@ -63,7 +72,7 @@ func namesTaken(snap *snapshot.Snapshot) error {
 func (s *Stack) portsTaken(snap *snapshot.Snapshot) error {
 	var faults []error
 	for _, other := range snap.Services {
-		if other.Spec.Name == proxyName {
+		if other.Spec.Name == s.front() {
 			continue
 		}
 		for _, p := range other.Spec.Ports {
@@ -85,7 +94,7 @@ func (s *Stack) meets(snap *snapshot.Snapshot, other *snapshot.Service) bool {
 	}
 	for _, t := range snap.TasksOf(other.ID) {
 		n := snap.Node(t.NodeID)
-		if n != nil && (s.options.LoadBalancers == "" || bears(n, s.options.LoadBalancers)) {
+		if n != nil && s.mayRun(n) {
 			return true
 		}
 	}

@@ -15,20 +15,32 @@ import (
 	"strings"
 )
 
-// Variants are the ways of networking, as docs/overlay.md explains them.
+// Variants are the ways of networking, as docs/overlay.md explains them, and
+// Standalone.
 func Variants() []string {
-	return []string{"hybrid", "proxy-only", "interlock-only", "application-only"}
+	return []string{"hybrid", "proxy-only", "interlock-only", "application-only", Standalone}
 }
+
+// Standalone is the variant in which one service on managers is all there is.
+const Standalone = "standalone"
+
+// The kinds of proxies.
+const (
+	Nginx  = "nginx"
+	Native = "native"
+)
 
 // Options say what to install.
 type Options struct {
 	// Variant is one of Variants.
 	Variant string
+	// Proxy is Nginx or Native; empty is Nginx, and Native of a standalone.
+	Proxy string
 	// ImagePrefix goes before every image's name, such as
 	// "registry.example.com/", and Version is the images' tag.
 	ImagePrefix, Version string
 	// LoadBalancers is the node label that proxies are bound to, as
-	// NAME=VALUE; empty lets them run anywhere.
+	// NAME=VALUE; empty lets them run anywhere, or on any manager.
 	LoadBalancers string
 	// Proxies is how many there are.
 	Proxies int
@@ -51,6 +63,8 @@ func (o Options) check() error {
 		}
 	}
 	add(slices.Contains(Variants(), o.Variant), "--variant %q: there are %s", o.Variant, strings.Join(Variants(), ", "))
+	add(slices.Contains([]string{"", Nginx, Native}, o.Proxy), "--proxy %q: there are %s, %s", o.Proxy, Nginx, Native)
+	add(!o.standalone() || o.Proxy != Nginx, "--proxy %s: a standalone serves clients itself, with the native proxy", o.Proxy)
 	add(imagePrefix.MatchString(o.ImagePrefix), "--image-prefix %q is not of the form registry.example.com:5000/folder/", o.ImagePrefix)
 	add(imageTag.MatchString(o.Version), "--version %q is not an image's tag", o.Version)
 	add(o.LoadBalancers == "" || nodeLabel.MatchString(o.LoadBalancers), "--lb-label %q is not of the form NAME=VALUE", o.LoadBalancers)
@@ -63,6 +77,18 @@ func (o Options) check() error {
 	return errors.Join(faults...)
 }
 
+func (o Options) standalone() bool { return o.Variant == Standalone }
+
+func (o Options) native() bool { return o.Proxy == Native || o.standalone() }
+
+// name is what the stack's files are called.
+func (o Options) name() string {
+	if o.native() && !o.standalone() {
+		return o.Variant + "-" + Native
+	}
+	return o.Variant
+}
+
 // overlayCore says whether core and extension talk over an overlay network.
 func (o Options) overlayCore() bool {
 	return o.Variant == "proxy-only" || o.Variant == "application-only"
@@ -70,7 +96,7 @@ func (o Options) overlayCore() bool {
 
 // publishMode is the proxies'.
 func (o Options) publishMode() string {
-	if o.Variant == "hybrid" || o.Variant == "proxy-only" {
+	if o.Variant == "hybrid" || o.Variant == "proxy-only" || o.standalone() {
 		return "host"
 	}
 	return "ingress"

@@ -61,6 +61,10 @@ func (s *Stack) Plan(ctx context.Context, swarm Swarm) (*Plan, error) {
 
 func (s *Stack) difference(snap *snapshot.Snapshot, swarm Swarm) *Plan {
 	p := &Plan{}
+	if s.options.standalone() {
+		s.planStandalone(p, snap, swarm)
+		return p
+	}
 	network := findNetwork(snap, networkName)
 	if s.options.overlayCore() && network == "" {
 		p.add("create the overlay network "+networkName, func(ctx context.Context) (err error) {

@@ -128,6 +128,50 @@ func TestASecondInstallChangesNothingAndOtherFlagsUpdate(t *testing.T) {
 	}
 }
 
+func TestAStandaloneIsOneServiceThatKeepsWhatTheOperatorGaveIt(t *testing.T) {
+	f, o := newSwarm(), options(install.Standalone)
+	o.Proxies = 1
+	stack, err := install.NewStack(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stack.Plan(t.Context(), f); err == nil || !strings.Contains(err.Error(), "no manager has the label nodetype=loadbalancer") {
+		t.Errorf("where only workers have the label: %v", err)
+	}
+	f.lists.Nodes[2].Manager, o.LoadBalancers = true, ""
+	if steps := installOn(t, f, o); len(steps) != 1 || !strings.HasPrefix(steps[0], "create the service interlock_standalone, 1 × on managers") {
+		t.Fatalf("the steps are %q", steps)
+	}
+	if steps := installOn(t, f, o); len(steps) != 0 {
+		t.Errorf("a second install has the steps %q", steps)
+	}
+	service := findService(t, f, "interlock_standalone")
+	service.Spec.Secrets = []snapshot.FileRef{{ID: "cert"}}
+	o.Port = 8080
+	if steps := installOn(t, f, o); len(steps) != 1 || len(findService(t, f, "interlock_standalone").Spec.Secrets) != 1 {
+		t.Errorf("another port: the steps are %q, the service is %+v", steps, service.Spec)
+	}
+	p, err := install.Removal(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, p)
+	if len(f.lists.Services) != 0 {
+		t.Errorf("uninstall leaves %+v", f.lists.Services)
+	}
+}
+
+func findService(t *testing.T, f *fakeSwarm, name string) *snapshot.Service {
+	t.Helper()
+	for i := range f.lists.Services {
+		if f.lists.Services[i].Spec.Name == name {
+			return &f.lists.Services[i]
+		}
+	}
+	t.Fatalf("there is no service %s", name)
+	return nil
+}
+
 func TestWhatKeepsTrafficFromFlowingIsSaidBeforeAnythingIsDone(t *testing.T) {
 	service := func(name, label, value string, ports ...snapshot.Port) snapshot.Service {
 		return snapshot.Service{ID: name, Spec: snapshot.ServiceSpec{Name: name, Labels: map[string]string{label: value}, Ports: ports}}

@@ -47,19 +47,30 @@ func Removal(ctx context.Context, swarm Swarm) (*Plan, error) {
 	return p, nil
 }
 
-// ours are the core of the stack and the services that it keeps, in this order.
+// ours are the core of the stack and the services that it keeps, in this order,
+// and its standalone.
 func ours(snap *snapshot.Snapshot) []*snapshot.Service {
-	core := findService(snap, coreService)
-	if core == nil || core.Spec.Labels[labelStack] != stackName {
-		return nil
-	}
-	list := []*snapshot.Service{core}
-	for _, s := range snap.Services {
-		if s.Spec.Labels[plan.LabelOwner] == core.ID && s.Spec.Labels[plan.LabelRole] != "" {
-			list = append(list, s)
+	var list []*snapshot.Service
+	if core := stackService(snap, coreService); core != nil {
+		list = append(list, core)
+		for _, s := range snap.Services {
+			if s.Spec.Labels[plan.LabelOwner] == core.ID && s.Spec.Labels[plan.LabelRole] != "" {
+				list = append(list, s)
+			}
 		}
 	}
+	if standalone := stackService(snap, standaloneService); standalone != nil {
+		list = append(list, standalone)
+	}
 	return list
+}
+
+// stackService returns nil for a service of that name which is not the stack's.
+func stackService(snap *snapshot.Snapshot, name string) *snapshot.Service {
+	if s := findService(snap, name); s != nil && s.Spec.Labels[labelStack] == stackName {
+		return s
+	}
+	return nil
 }
 
 // usedElsewhere are the secrets and configs, by ID, of services that stay.

@@ -15,13 +15,16 @@ import (
 
 // What the stack's parts are called.
 const (
-	stackName     = "interlock"
-	coreService   = "interlock_core" // as `docker stack deploy` calls it too
-	extensionName = "interlock-ext"
-	proxyName     = "interlock-proxy"
-	authorityName = "interlock-authority"
-	networkName   = "interlock"
-	configPrefix  = "interlock-config-"
+	stackName   = "interlock"
+	coreService = "interlock_core" // as `docker stack deploy` calls it too
+	// standaloneService is all that there is of a standalone, but for its volume.
+	standaloneService = "interlock_standalone"
+	standaloneVolume  = "interlock-standalone"
+	extensionName     = "interlock-ext"
+	proxyName         = "interlock-proxy"
+	authorityName     = "interlock-authority"
+	networkName       = "interlock"
+	configPrefix      = "interlock-config-"
 
 	labelStack = "com.docker.stack.namespace"
 	// labelDigest tells the stack that a core service was made from.
@@ -36,15 +39,21 @@ var stackText string
 //go:embed config.toml.tmpl
 var configText string
 
+//go:embed standalone.yml.tmpl
+var standaloneText string
+
 var (
-	stackTemplate  = template.Must(template.New("stack").Parse(stackText))
-	configTemplate = template.Must(template.New("config").Parse(configText))
+	standaloneTemplate = template.Must(template.New("standalone").Parse(standaloneText))
+	stackTemplate      = template.Must(template.New("stack").Parse(stackText))
+	configTemplate     = template.Must(template.New("config").Parse(configText))
 )
 
 // Stack is what is installed.
 type Stack struct {
 	options Options
-	// File is the stack file, Config the config.toml that it names.
+	// Name is what its files are called, without their endings.
+	Name string
+	// File is the stack file, Config the config.toml that it names; empty: none.
 	File, Config string
 	configName   string
 	digest       string
@@ -55,11 +64,14 @@ func NewStack(o Options) (*Stack, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	s := &Stack{options: o}
+	s := &Stack{options: o, Name: o.name()}
 	words := map[string]any{
-		"Variant": o.Variant, "LoadBalancers": o.LoadBalancers, "Proxies": o.Proxies, "Port": o.Port, "SSLPort": o.SSLPort,
-		"Core": s.image("interlock"), "Extension": s.image("interlock-extension"), "Proxy": s.image("interlock-proxy"),
+		"Name": s.Name, "LoadBalancers": o.LoadBalancers, "Proxies": o.Proxies, "Port": o.Port, "SSLPort": o.SSLPort,
+		"Core": s.image("interlock"), "Extension": s.image("interlock-extension"), "Proxy": s.proxyImage(), "Native": o.native(),
 		"Constraint": s.constraint(), "OverlayCore": o.overlayCore(), "PublishMode": o.publishMode(),
+	}
+	if o.standalone() {
+		return s, s.write(standaloneTemplate, words)
 	}
 	var err error
 	if s.Config, err = fill(configTemplate, words); err != nil {
@@ -67,15 +79,19 @@ func NewStack(o Options) (*Stack, error) {
 	}
 	s.configName = configPrefix + digest(s.Config)
 	words["ConfigName"] = s.configName
-	// The digest is of the file without it.
-	unmarked, err := fill(stackTemplate, words)
+	return s, s.write(stackTemplate, words)
+}
+
+// write fills in the stack file, with the digest of what it is without one.
+func (s *Stack) write(t *template.Template, words map[string]any) error {
+	unmarked, err := fill(t, words)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.digest = digest(unmarked)
 	words["Digest"] = s.digest
-	s.File, err = fill(stackTemplate, words)
-	return s, err
+	s.File, err = fill(t, words)
+	return err
 }
 
 func fill(t *template.Template, words map[string]any) (string, error) {
@@ -93,6 +109,27 @@ func digest(text string) string {
 
 func (s *Stack) image(name string) string {
 	return s.options.ImagePrefix + name + ":" + s.options.Version
+}
+
+func (s *Stack) proxyImage() string {
+	if s.options.native() {
+		return s.image("interlock-proxy-native")
+	}
+	return s.image("interlock-proxy")
+}
+
+// parts are the services that run when all is there; the last is the one that
+// clients talk to.
+func (s *Stack) parts() []string {
+	if s.options.standalone() {
+		return []string{standaloneService}
+	}
+	return []string{coreService, extensionName, proxyName}
+}
+
+func (s *Stack) front() string {
+	parts := s.parts()
+	return parts[len(parts)-1]
 }
 
 func (s *Stack) constraint() string { return strings.Replace(s.options.LoadBalancers, "=", "==", 1) }
@@ -120,10 +157,15 @@ func (s *Stack) deployment(config, authority snapshot.Object, network string) do
 	}
 	return docker.Deployment{
 		Spec: spec, MemoryLimit: 256 << 20, CPULimit: 1,
-		Health: docker.Health{
-			Command: []string{"/interlock", "healthcheck"}, Interval: 5 * time.Second, Timeout: 3 * time.Second,
-			StartPeriod: 30 * time.Second, Retries: 3,
-		},
+		Health:   health(),
 		RollBack: true, Monitor: 10 * time.Second,
+	}
+}
+
+// health is asked of the core, or with flags of others.
+func health(flags ...string) docker.Health {
+	return docker.Health{
+		Command: append([]string{"/interlock", "healthcheck"}, flags...), Interval: 5 * time.Second, Timeout: 3 * time.Second,
+		StartPeriod: 30 * time.Second, Retries: 3,
 	}
 }

@@ -21,14 +21,36 @@ func options(variant string) install.Options {
 	}
 }
 
-func TestTheStackFilesInDeployAreThoseThatInstallWrites(t *testing.T) {
+// everyOptions are those of every variant with every proxy that it can have.
+func everyOptions() []install.Options {
+	var list []install.Options
 	for _, variant := range install.Variants() {
-		stack, err := install.NewStack(options(variant))
+		if variant == install.Standalone {
+			o := options(variant)
+			o.LoadBalancers, o.Proxies = "", 1
+			list = append(list, o)
+			continue
+		}
+		for _, proxy := range []string{install.Nginx, install.Native} {
+			o := options(variant)
+			o.Proxy = proxy
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+func TestTheStackFilesInDeployAreThoseThatInstallWrites(t *testing.T) {
+	for _, o := range everyOptions() {
+		stack, err := install.NewStack(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for ending, want := range map[string]string{".yml": stack.File, ".toml": stack.Config} {
-			file := filepath.Join("../../deploy/stacks", variant+ending)
+			if want == "" {
+				continue
+			}
+			file := filepath.Join("../../deploy/stacks", stack.Name+ending)
 			if *update {
 				if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 					t.Fatal(err)
@@ -46,15 +68,17 @@ func TestTheStackFilesInDeployAreThoseThatInstallWrites(t *testing.T) {
 }
 
 func TestEveryVariantsConfigurationIsOneThatTheCoreTakes(t *testing.T) {
-	for _, variant := range install.Variants() {
+	for _, o := range everyOptions() {
+		if o.Variant == install.Standalone {
+			continue // it has none
+		}
 		for _, label := range []string{"", "tier=edge"} {
-			o := options(variant)
 			o.LoadBalancers = label
 			stack, err := install.NewStack(o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := settings.Parse(variant, []byte(stack.Config))
+			s, err := settings.Parse(stack.Name, []byte(stack.Config))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +86,7 @@ func TestEveryVariantsConfigurationIsOneThatTheCoreTakes(t *testing.T) {
 				t.Errorf("with the label %q there are %d constraints", label, got)
 			}
 			if notices := s.Notices(); len(notices) > 0 {
-				t.Errorf("%s: the core has something to say: %q", variant, notices)
+				t.Errorf("%s: the core has something to say: %q", stack.Name, notices)
 			}
 		}
 	}
@@ -70,14 +94,16 @@ func TestEveryVariantsConfigurationIsOneThatTheCoreTakes(t *testing.T) {
 
 func TestOptionsThatCannotBeAreNamedByTheirFlag(t *testing.T) {
 	for flag, spoil := range map[string]func(*install.Options){
-		"--variant":      func(o *install.Options) { o.Variant = "mesh" },
-		"--image-prefix": func(o *install.Options) { o.ImagePrefix = "registry" },
-		"--version":      func(o *install.Options) { o.Version = "1.0\n    privileged: true" },
-		"--lb-label":     func(o *install.Options) { o.LoadBalancers = `a"=b` },
-		"--proxies":      func(o *install.Options) { o.Proxies = 0 },
-		"--port":         func(o *install.Options) { o.Port = 70000 },
-		"--ssl-port":     func(o *install.Options) { o.SSLPort = 0 },
-		"are both":       func(o *install.Options) { o.SSLPort = o.Port },
+		"--variant":             func(o *install.Options) { o.Variant = "mesh" },
+		"--proxy \"envoy\"":     func(o *install.Options) { o.Proxy = "envoy" },
+		"serves clients itself": func(o *install.Options) { o.Variant, o.Proxy = install.Standalone, install.Nginx },
+		"--image-prefix":        func(o *install.Options) { o.ImagePrefix = "registry" },
+		"--version":             func(o *install.Options) { o.Version = "1.0\n    privileged: true" },
+		"--lb-label":            func(o *install.Options) { o.LoadBalancers = `a"=b` },
+		"--proxies":             func(o *install.Options) { o.Proxies = 0 },
+		"--port":                func(o *install.Options) { o.Port = 70000 },
+		"--ssl-port":            func(o *install.Options) { o.SSLPort = 0 },
+		"are both":              func(o *install.Options) { o.SSLPort = o.Port },
 	} {
 		t.Run(flag, func(t *testing.T) {
 			o := options("hybrid")

@@ -62,7 +62,7 @@ func (s *Stack) missing(ctx context.Context, swarm Swarm) ([]string, error) {
 		return nil, err
 	}
 	var lines []string
-	for _, name := range []string{coreService, extensionName, proxyName} {
+	for _, name := range s.parts() {
 		lines = append(lines, unfinished(snap, name)...)
 	}
 	if len(lines) > 0 {
@@ -114,7 +114,7 @@ func on(snap *snapshot.Snapshot, t *snapshot.Task) string {
 
 // proxies lists where clients reach the proxies that run: host:port, sorted.
 func (s *Stack) proxies(snap *snapshot.Snapshot) []string {
-	service := findService(snap, proxyName)
+	service := findService(snap, s.front())
 	var addresses []string
 	for _, t := range snap.TasksOf(service.ID) {
 		if n := snap.Node(t.NodeID); n != nil && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {

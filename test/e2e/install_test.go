@@ -35,6 +35,7 @@ func TestInstallingWithoutARegistryRunsAsWritten(t *testing.T) {
 	if left := docker(t, "secret", "ls", "--format", "{{.Name}}"); left != "interlock-authority" {
 		t.Errorf("of secrets uninstall leaves %q, want the operator's own authority", left)
 	}
+	w.section(t, "A standalone")
 }
 
 func TestInstallSaysWhatIsWrong(t *testing.T) {
