@@ -134,7 +134,7 @@ soak-proxy: ## an hour of the native proxy beside websockets and churn (SOAK=10m
 ## Trying out
 
 .PHONY: demo
-demo: ## run Interlock and a demo app on this machine (root; DEMO_PORT=8080 for another port)
+demo: ## run Interlock and a demo app on this machine (root; DEMO_PORT=8080 for another port, PROXY=nginx for nginx)
 	@VERSION=$(VERSION) IMAGE_PREFIX=$(IMAGE_PREFIX) scripts/demo up
 
 .PHONY: demo-down

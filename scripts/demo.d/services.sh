@@ -1,13 +1,43 @@
-# Interlock, its extension and proxy, and the demo app. Sourced by scripts/demo.
+# Interlock with whatever proxy, and the demo app. Sourced by scripts/demo.
 
-readonly core=interlock extension=interlock-ext proxy=interlock-proxy app=demo
-readonly services=("$core" "$extension" "$proxy" "$app")
-readonly config=service.interlock.conf
-# The core marks what it makes itself, and its secrets and configs, with this label.
-readonly role_label=com.docker.interlock.role
+readonly core=interlock app=demo
+# What native.sh and nginx.sh say of themselves: the services and images that
+# they need, the service that clients talk to, and what the log of Interlock tells.
+services=() images=() front='' log_tells=''
 readonly start_wait=60 # seconds for a service, or an answer; a few are normal
 
 created=no # whether this run has created anything
+proxy_kind='' # native or nginx
+
+# choose_proxy settles who serves the clients: one for as long as the demo is there.
+choose_proxy() {
+	local wanted=${PROXY:-native} before
+	case $wanted in
+	native | nginx) ;;
+	*) fail "PROXY=$wanted: there are native, which it is without a word, and nginx" ;;
+	esac
+	before=$(proxy_before)
+	[ "${before:-$wanted}" = "$wanted" ] ||
+		fail "the demo is there with PROXY=$before: make demo-down first, or PROXY=$before make demo"
+	proxy_kind=$wanted
+	"use_$wanted"
+}
+
+# recall_proxy is for who removes what is there.
+recall_proxy() {
+	proxy_kind=$(proxy_before)
+	"use_${proxy_kind:=native}"
+}
+
+proxy_before() {
+	local before
+	before=$(recall proxy)
+	# Demos from before there was a choice have not written it down.
+	if [ -z "$before" ] && made service "$core"; then
+		before=nginx
+	fi
+	echo "$before"
+}
 
 choose_ports() {
 	port=${DEMO_PORT:-80}
@@ -17,7 +47,6 @@ choose_ports() {
 }
 
 service_exists() { docker service inspect "$1" >/dev/null 2>&1; }
-config_exists() { docker config inspect "$config" >/dev/null 2>&1; }
 
 # refuse_foreign_services stops before a service of somebody else's is touched.
 refuse_foreign_services() {
@@ -27,16 +56,15 @@ refuse_foreign_services() {
 			fail "a service named $name exists and is not the demo's: rename or remove it first"
 		fi
 	done
-	if config_exists && ! made config "$config"; then
-		fail "a config named $config exists and is not the demo's: remove it first"
-	fi
+	"refuse_foreign_$proxy_kind"
 }
 
-# ours says whether the demo made the service, or the demo's core did.
+# ours says whether the demo made the service, or the demo's core did. It is asked
+# for what this kind of demo consists of only.
 ours() {
 	case $1 in
-	"$extension" | "$proxy") made service "$core" ;;
-	*) made service "$1" ;;
+	"$app") made service "$app" ;;
+	*) made service "$core" ;;
 	esac
 }
 
@@ -58,24 +86,22 @@ refuse_taken_ports() {
 
 deploy() {
 	if ! made service "$core"; then
+		remember proxy "$proxy_kind"
 		remember ports "$port $tls_port"
 		remember_what_was_there
 	fi
-	config_exists || create config "$config" create_config
-	service_exists "$core" || create service "$core" create_core
+	"deploy_$proxy_kind"
 	service_exists "$app" || create service "$app" create_app
 	[ "$created" = no ] || remember_images
 }
 
-# remember_what_was_there notes objects that look like the core's but are not.
+# remember_what_was_there notes objects that look like the demo's but are not.
 remember_what_was_there() {
 	local name
-	for name in $(labelled secret) $(labelled config) $(docker volume ls -q); do
+	for name in $("marked_$proxy_kind" secret) $("marked_$proxy_kind" config) $(docker volume ls -q); do
 		remember kept "$name"
 	done
 }
-
-labelled() { docker "$1" ls -q --filter "label=$role_label"; }
 
 # create KIND NAME COMMAND... makes one thing and writes it down.
 create() {
@@ -90,57 +116,15 @@ create() {
 	fi
 }
 
-create_config() { interlock_config | docker config create "$config" -; }
-
-# The commands of the host-mode walkthrough. --no-resolve-image: the images are
-# local, and asking a registry for them only costs time.
-create_core() {
-	docker service create --detach --no-resolve-image --name "$core" \
-		--mount src=/var/run/docker.sock,dst=/var/run/docker.sock,type=bind \
-		--constraint node.role==manager --publish mode=host,target=8080 \
-		--config src="$config",target=/config.toml \
-		"${IMAGE_PREFIX}interlock:$VERSION" -D run -c /config.toml
-}
-
 create_app() {
 	docker service create --detach --no-resolve-image --name "$app" \
 		--label com.docker.lb.hosts=demo.local --label com.docker.lb.port=8080 \
 		--publish mode=host,target=8080 --env METADATA="demo" "${IMAGE_PREFIX}interlock-demo:$VERSION"
 }
 
-interlock_config() {
-	cat <<-END
-		ListenAddr = ":8080"
-		DockerURL = "unix:///var/run/docker.sock"
-		PollInterval = "3s"
-
-		[Extensions]
-		  [Extensions.default]
-		    Image = "${IMAGE_PREFIX}interlock-extension:$VERSION"
-		    Args = []
-		    ServiceName = "$extension"
-		    ProxyImage = "${IMAGE_PREFIX}interlock-proxy:$VERSION"
-		    ProxyArgs = []
-		    ProxyServiceName = "$proxy"
-		    ProxyConfigPath = "/etc/nginx/nginx.conf"
-		    ProxyReplicas = 1
-		    PublishMode = "host"
-		    PublishedPort = $port
-		    TargetPort = 80
-		    PublishedSSLPort = $tls_port
-		    TargetSSLPort = 443
-		    [Extensions.default.Config]
-		      User = "nginx"
-		      PidPath = "/var/run/proxy.pid"
-		      WorkerProcesses = 1
-		      RlimitNoFile = 65535
-		      MaxConnections = 2048
-	END
-}
-
 image_ids() {
 	local name
-	for name in interlock interlock-extension interlock-proxy interlock-demo; do
+	for name in "${images[@]}"; do
 		docker image inspect -f "$name {{.Id}}" "$IMAGE_PREFIX$name:$VERSION"
 	done
 }
@@ -177,14 +161,14 @@ is_running() {
 	docker service ps --filter desired-state=running --format '{{.CurrentState}}' "$1" 2>/dev/null | grep -q '^Running'
 }
 
-# explain SERVICE FAULT ends the demo with what Swarm and the core know of it.
+# explain SERVICE FAULT ends the demo with what Swarm and Interlock know of it.
 explain() {
 	{
 		echo
 		timeout 10 docker service ps --no-trunc "$1" || true
 		timeout 10 docker service logs --tail 5 "$1" 2>&1 || true
 		if [ "$1" != "$core" ]; then
-			echo "--- the core's last lines:"
+			echo "--- the last lines of $core:"
 			timeout 10 docker service logs --raw --tail 20 "$core" 2>&1 || true
 		fi
 		echo
@@ -196,7 +180,7 @@ show_answer() {
 	node=$(docker info -f '{{.Swarm.NodeAddr}}')
 	proxy_url=http://$node$port_suffix
 	wait_for "$start_wait" ask --fail --output /dev/null ||
-		explain "$proxy" "does not answer for demo.local: $(ask --show-error --output /dev/null 2>&1 --write-out 'status %{http_code}')"
+		explain "$front" "does not answer for demo.local: $(ask --show-error --output /dev/null 2>&1 --write-out 'status %{http_code}')"
 	echo
 	echo "\$ curl -i -H 'Host: demo.local' $proxy_url/ping"
 	ask --include
@@ -207,12 +191,11 @@ ask() {
 	curl --silent --max-time 5 --noproxy '*' --header 'Host: demo.local' "$@" "$proxy_url/ping"
 }
 
-# remove_services removes the demo's own services first, so that no core is left
-# that would make its services anew.
+# remove_services removes Interlock first: a core would make its services anew.
 remove_services() {
 	local volumes name
 	volumes=$(used_volumes)
-	for name in "$core" "$app" "$extension" "$proxy"; do
+	for name in "${services[@]}"; do
 		if service_exists "$name" && ours "$name"; then
 			say "removing the service $name"
 			docker service rm "$name" >/dev/null
@@ -220,13 +203,11 @@ remove_services() {
 		fi
 	done
 	if made service "$core"; then
-		remove_unless_kept secret "$(labelled secret)"
-		remove_unless_kept config "$(labelled config)"
+		remove_unless_kept secret "$("marked_$proxy_kind" secret)"
+		remove_unless_kept config "$("marked_$proxy_kind" config)"
 		remove_unless_kept volume "$volumes"
 	fi
-	if made config "$config" && config_exists; then
-		docker config rm "$config" >/dev/null
-	fi
+	"remove_rest_$proxy_kind"
 }
 
 used_volumes() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,35 +19,56 @@ const demoLimit = 5 * time.Minute
 func TestMakeDemoServesChangesNothingTheSecondTimeAndLeavesNothing(t *testing.T) {
 	lab.Require(t)
 	node := lab.New(t, lab.Options{Managers: 1}).Managers()[0]
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := node.Docker(t.Context(), args...)
-		if err != nil {
-			t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
-		}
-		return out
-	}
+	run := dockerOn(t, node)
 	run("volume", "create", "theirs")
-	makeTarget := makeOn(t, node)
+	state := t.TempDir()
+	demo := func(proxy, target string) (said string, err error) {
+		return makeOn(t, node, target, "DEMO_STATE="+state, "PROXY="+proxy)
+	}
+	for proxy, other := range map[string]string{"": "nginx", "nginx": "native"} {
+		t.Run("PROXY="+proxy, func(t *testing.T) {
+			checkDemo(t, node, run, func(target string) string {
+				said, err := demo(proxy, target)
+				if err != nil {
+					t.Fatalf("make %s: %v\n%s", target, err, said)
+				}
+				return said
+			}, func() string {
+				said, err := demo(other, "demo")
+				if err == nil {
+					t.Errorf("with PROXY=%s another demo is made beside it:\n%s", other, said)
+				}
+				return said
+			})
+		})
+	}
+	if said, err := makeOn(t, node, "images"); err != nil {
+		t.Fatalf("make images: %v\n%s", err, said)
+	}
+	checkImages(t, node, run)
+}
 
-	said := makeTarget("demo")
+// checkDemo makes the demo twice, tries to make the other one, and removes it.
+func checkDemo(t *testing.T, node *lab.Node, run func(...string) string, makes func(target string) string, tryOther func() (said string)) {
+	t.Helper()
+	said := makes("demo")
 	for _, words := range []string{`"metadata":"demo"`, "x-upstream-addr: " + node.Address() + ":", "Try next:"} {
 		if !strings.Contains(said, words) {
 			t.Errorf("make demo does not say %q:\n%s", words, said)
 		}
 	}
-	checkImages(t, node, run)
-
 	versions := func() string {
 		return run(append([]string{"service", "inspect", "-f", "{{.Spec.Name}} {{.Version.Index}}"}, strings.Fields(run("service", "ls", "-q"))...)...)
 	}
 	before := versions()
-	makeTarget("demo")
+	makes("demo")
+	if said := tryOther(); !strings.Contains(said, "make demo-down first") {
+		t.Errorf("asked for the other proxy, make demo does not say what to do:\n%s", said)
+	}
 	if after := versions(); after != before {
 		t.Errorf("a second make demo changed services\n%s\nto\n%s", before, after)
 	}
-
-	makeTarget("demo-down")
+	makes("demo-down")
 	for what, left := range map[string]string{
 		"services": run("service", "ls", "-q"), "configs": run("config", "ls", "-q"), "secrets": run("secret", "ls", "-q"),
 	} {
@@ -59,29 +81,34 @@ func TestMakeDemoServesChangesNothingTheSecondTimeAndLeavesNothing(t *testing.T)
 	}
 }
 
-// makeOn runs targets of the Makefile for a node's engine.
-func makeOn(t *testing.T, node *lab.Node) func(target string) string {
-	t.Helper()
-	state := t.TempDir()
-	return func(target string) string {
+// dockerOn runs docker commands on a node that is none of the shared cluster's.
+func dockerOn(t *testing.T, node *lab.Node) func(args ...string) string {
+	return func(args ...string) string {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), demoLimit)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "make", "-C", "../..", target)
-		cmd.Env = append(append(os.Environ(), node.DockerEnv()...), "DEMO_STATE="+state)
-		out, err := cmd.CombinedOutput()
+		out, err := node.Docker(t.Context(), args...)
 		if err != nil {
-			t.Fatalf("make %s: %v\n%s", target, err, out)
+			t.Fatalf("docker %s: %v", strings.Join(args, " "), err)
 		}
-		return string(out)
+		return out
 	}
+}
+
+// makeOn runs a target of the Makefile for a node's engine.
+func makeOn(t *testing.T, node *lab.Node, target string, environment ...string) (said string, err error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), demoLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "make", "-C", "../..", target)
+	cmd.Env = slices.Concat(os.Environ(), node.DockerEnv(), environment)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // checkImages holds the images against what is promised of them.
 func checkImages(t *testing.T, node *lab.Node, run func(...string) string) {
 	t.Helper()
 	const limit = 40 << 20
-	for name, user := range map[string]string{"interlock": "0:0", "interlock-extension": "65532:65532", "interlock-proxy": "101:101", "interlock-demo": "65532:65532"} {
+	for name, user := range map[string]string{"interlock": "0:0", "interlock-extension": "65532:65532", "interlock-proxy": "101:101", "interlock-proxy-native": "65532:65532", "interlock-demo": "65532:65532"} {
 		if got := run("image", "inspect", "-f", "{{.Config.User}}", name+":dev"); got != user {
 			t.Errorf("%s runs as %s, want %s", name, got, user)
 		}

@@ -3,10 +3,14 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/interlock-lb/interlock/test/lab"
+	"github.com/interlock-lb/interlock/test/page"
 )
 
 // nginxAndNative are two clusters: nginx for the default one on lb-00, and on
@@ -70,30 +74,65 @@ func nativeContainer(t *testing.T) string {
 	return container
 }
 
-func TestAStandaloneIsOneService(t *testing.T) {
+func TestAStandaloneIsOneServiceOnEveryManager(t *testing.T) {
 	newInstallation(t)
 	docker(t, "network", "create", "--driver", "overlay", "apps")
-	docker(t, "service", "create", "--detach", "--name", "edge", "--constraint", "node.role==manager", "--network", "apps",
+	docker(t, "service", "create", "--detach", "--name", "edge", "--mode", "global", "--constraint", "node.role==manager", "--network", "apps",
 		"--mount", "type=bind,src=/var/run/docker.sock,dst=/var/run/docker.sock",
 		"--publish", "mode=host,target=80,published=80", image("interlock"), "standalone")
 	createApp(t, "demo", "demo.local")
 	docker(t, "service", "create", "--detach", "--name", "inside", "--network", "apps",
 		"--label", "com.docker.lb.hosts=inside.local", "--label", "com.docker.lb.port=8080", "--env", "METADATA=inside", image("interlock-demo"))
-	node := ""
-	eventually(t, "the standalone runs", func(context.Context) error {
-		node = docker(t, "service", "ps", "--filter", "desired-state=running", "--format", "{{.Node}}", "edge")
-		if strings.TrimSpace(node) == "" {
-			return fmt.Errorf("it runs nowhere")
+	for _, node := range cluster.Managers() {
+		waitForAnswer(t, "demo.local", "demo", node.Name())
+		waitForAnswer(t, "inside.local", "inside", node.Name())
+		answer, err := lab.Curl(t.Context(), "http://"+node.Address()+"/ping", "Host: inside.local")
+		if err != nil || !strings.HasPrefix(answer.Header.Get("x-server-info"), "interlock/") {
+			t.Errorf("%s: %v, %v", node.Name(), answer.Header, err)
 		}
-		return nil
-	})
-	node = strings.TrimSpace(node)
-	waitForAnswer(t, "demo.local", "demo", node)
-	waitForAnswer(t, "inside.local", "inside", node)
-	answer, err := lab.Curl(t.Context(), "http://"+cluster.Node(node).Address()+"/ping", "Host: inside.local")
-	if err != nil || !strings.HasPrefix(answer.Header.Get("x-server-info"), "interlock/") {
-		t.Errorf("got %v, %v", answer.Header, err)
 	}
 	docker(t, "service", "rm", "inside")
-	waitForStatus(t, node, "inside.local", 503)
+	for _, node := range cluster.Managers() {
+		waitForStatus(t, node.Name(), "inside.local", 503)
+	}
+}
+
+func TestTheReadmeRunsAsPrintedOnASwarmOfOneNode(t *testing.T) {
+	lab.Require(t)
+	node := lab.New(t, lab.Options{Managers: 1}).Managers()[0]
+	for _, target := range []string{"image-interlock", "image-interlock-demo"} {
+		if said, err := makeOn(t, node, target); err != nil {
+			t.Fatalf("make %s: %v\n%s", target, err, said)
+		}
+	}
+	readme, err := page.Read("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	reader := page.Shell{
+		Folder: folder, Env: append(node.DockerEnv(), "PATH="+os.Getenv("PATH"), "HOME="+folder),
+		Replace: func(text string) (string, error) {
+			return strings.NewReplacer("interlock:VERSION", "interlock:dev", "shop:1.0", "interlock-demo:dev").Replace(text), nil
+		},
+	}
+	for _, section := range readme.Sections {
+		for _, step := range section.Steps {
+			if err := reader.Run(t.Context(), step); err != nil {
+				t.Fatalf("README.md, %v", err)
+			}
+		}
+	}
+	eventually(t, "the shop answers", func(ctx context.Context) error {
+		answer, err := lab.Curl(ctx, "http://"+node.Address()+"/ping", "Host: shop.example.com")
+		if err == nil && answer.Status != http.StatusOK {
+			err = fmt.Errorf("%d: %.200s", answer.Status, answer.Body)
+		}
+		return err
+	})
+	c, err := net.Dial("tcp", node.Address()+":443")
+	if err != nil {
+		t.Fatalf("the port for TLS: %v", err)
+	}
+	c.Close()
 }
