@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/docker"
@@ -157,6 +159,8 @@ type nobody struct{}
 
 func (nobody) Deliver(string, []delivery.Proxy, *delivery.Bundle) {}
 func (nobody) Try(string, string, *delivery.Bundle)               {}
+
+func (nobody) Probe(string, []netip.AddrPort) admission.Answer { return admission.Answer{} }
 
 func (nobody) Statuses() ([]delivery.Status, <-chan struct{}) { return nil, nil }
 

@@ -11,11 +11,13 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/plan"
@@ -60,7 +62,11 @@ type Deliverer interface {
 	// Try asks one proxy of a cluster, by its task, whether it would serve a
 	// bundle, and returns at once; nil: nothing any more.
 	Try(cluster, task string, bundle *delivery.Bundle)
-	// Statuses are sorted; the channel is closed when they are out of date.
+	// Probe asks a cluster's proxies which addresses accept connections, in the
+	// place of those from before, and returns at once what is known already.
+	Probe(cluster string, addresses []netip.AddrPort) admission.Answer
+	// Statuses are sorted; the channel is closed when they, or what Probe returns,
+	// are out of date.
 	Statuses() ([]delivery.Status, <-chan struct{})
 }
 

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	. "github.com/interlock-lb/interlock/internal/fixture"
@@ -219,6 +221,11 @@ type deliverer struct {
 	tried    map[string]question
 	statuses []delivery.Status
 	outdated chan struct{}
+	// refusing are the addresses that accept no connections; mute says that no
+	// proxy can be asked.
+	refusing map[netip.AddrPort]bool
+	mute     bool
+	asked    []netip.AddrPort // last
 }
 
 func newDeliverer() *deliverer {
@@ -235,6 +242,17 @@ func (d *deliverer) Try(cluster, task string, b *delivery.Bundle) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.tried[cluster] = question{task, b}
+}
+
+func (d *deliverer) Probe(_ string, addresses []netip.AddrPort) admission.Answer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = addresses
+	answer := admission.Answer{Accepts: make(map[netip.AddrPort]bool), Asked: !d.mute}
+	for _, a := range addresses {
+		answer.Accepts[a] = !d.mute && !d.refusing[a]
+	}
+	return answer
 }
 
 func (d *deliverer) Statuses() ([]delivery.Status, <-chan struct{}) {

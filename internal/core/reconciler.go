@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/problem"
@@ -35,6 +36,8 @@ type reconciler struct {
 	removalGrace time.Duration
 	tables       *Tables
 	log          *slog.Logger
+	// desk is where tasks wait that do not accept connections yet.
+	desk admission.Desk
 
 	started time.Time // of the first pass
 	marks   plan.Marks
@@ -110,16 +113,18 @@ func (r *reconciler) pass(ctx context.Context, snap *snapshot.Snapshot, now time
 	k := plan.Keeper{Owner: here.service, Seal: r.issuer.Seal, Marks: &r.marks}
 
 	// Proxies come first: Swarm may take long to answer.
-	problems, needed := r.publish(snap, k, here, now)
+	problems, needed, judge := r.publish(snap, k, here, now)
 	delivered, again := r.deliver(snap, k, here, now)
+	again = sooner(again, judge)
 	kept, retry := r.keepServices(ctx, snap, k, here, needed, now)
 	problems = slices.Concat(problems, delivered, kept, k.TaskProblems(snap))
 	return problem.Sort(problems), sooner(again, retry)
 }
 
 // publish builds the tables of all clusters and makes them current. It returns
-// what each extension's proxies need, in the order of the extensions.
-func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, []needs) {
+// what each extension's proxies need, in the order of the extensions, and after
+// how long to look again at tasks that wait to be admitted.
+func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place, now time.Time) ([]problem.Problem, []needs, time.Duration) {
 	stack, reserved := ownStack(snap, here), reservedSecrets(snap, here)
 	needed := make([]needs, len(r.settings.Extensions))
 	clusters := make([]route.Cluster, len(r.settings.Extensions))
@@ -131,14 +136,15 @@ func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place,
 			Reserved: reserved,
 		}
 	}
-	built, problems := r.routes.Build(r.taken(snap), clusters)
+	admitted := r.admit(snap, clusters, now)
+	built, problems := r.routes.Build(r.taken(admitted.Snapshot), clusters)
 	for i, e := range r.settings.Extensions {
 		needed[i].networks, needed[i].secrets = built[i].Needs, r.materials(e.Name, snap, built[i].Table)
 		r.tables.publish(e.ServiceCluster, built[i], parameters(e), now)
 		r.court(e.ServiceCluster).ward.Published(built[i].Version)
-		r.publishTrial(snap, e, clusters[i], now)
+		r.publishTrial(admitted.Snapshot, e, clusters[i], now)
 	}
-	return problems, needed
+	return append(problems, admitted.Problems...), needed, admitted.Again
 }
 
 // keepServices brings the extension and proxy services to what is configured.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -31,7 +33,9 @@ type StandaloneOptions struct {
 	Container    string
 	PollInterval time.Duration
 	// Serve serves a table from now on. On an error the one before stands.
-	Serve  func(*route.Table) (Served, error)
+	Serve func(*route.Table) (Served, error)
+	// Knock reports whether an address accepts a connection; nil: [probe.Knock].
+	Knock  func(context.Context, netip.AddrPort) bool
 	Logger *slog.Logger
 }
 
@@ -40,6 +44,8 @@ type StandaloneOptions struct {
 type Standalone struct {
 	options StandaloneOptions
 	core    *Core
+	desk    admission.Desk
+	asker   *asker
 	started time.Time // the first pass; zero before
 	own     ownTask
 	routes  route.Memory
@@ -52,6 +58,7 @@ func NewStandalone(o StandaloneOptions) *Standalone {
 		opts: Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Logger: o.Logger},
 		pass: s.pass, wake: make(chan struct{}, 1), journal: &journal{log: o.Logger},
 	}
+	s.asker = newAsker(o.Knock, s.core.trigger)
 	return s
 }
 
@@ -61,6 +68,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 	group.Go(func() error { return s.options.Source.Run(ctx, s.core.read) })
 	group.Go(func() error { return s.core.watchHealth(ctx) })
 	group.Go(func() error { return s.core.loop(ctx) })
+	group.Go(func() error { return s.asker.run(ctx) })
 	return group.Wait()
 }
 
@@ -74,7 +82,10 @@ func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.T
 	if left := s.started.Add(ownTaskVisible).Sub(now); task == nil && s.options.Container != "" && left > 0 {
 		return nil, left
 	}
-	built, problems := s.routes.Build(snap, []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}})
+	clusters := []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}}
+	admitted := admit(&s.desk, snap, clusters, s.asker.ask, now)
+	built, problems := s.routes.Build(admitted.Snapshot, clusters)
+	problems = append(problems, admitted.Problems...)
 	table := built[0].Table
 	served, err := s.options.Serve(table)
 	if err != nil {
@@ -89,7 +100,7 @@ func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.T
 		problems = append(problems, problem.Problem{Kind: problem.NoSecret, Value: name, Message: fmt.Sprintf(
 			"the secret %[1]s, which a label names, is not at hand, and its hosts are not served over TLS: docker service update --secret-add %[1]s and the name of the standalone's service", name)})
 	}
-	return slices.Compact(problem.Sort(problems)), 0
+	return slices.Compact(problem.Sort(problems)), admitted.Again
 }
 
 // networksOf are the IDs of the networks over which a task reaches others.

@@ -3,7 +3,9 @@ package core_test
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,4 +95,37 @@ func TestAnEmptyReadingThatPassesTakesNothingFromAStandalone(t *testing.T) {
 			t.Errorf("served: %+v", table)
 		}
 	}
+}
+
+func TestAStandaloneAsksByItselfWhoAcceptsConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := newSwarm(withApp())
+		var listens atomic.Bool
+		served := make(chan route.Table, 10)
+		alone := core.NewStandalone(core.StandaloneOptions{
+			Source: source, PollInterval: 3 * time.Second, Logger: slog.New(slog.DiscardHandler),
+			Knock: func(_ context.Context, a netip.AddrPort) bool { return a == lateApp && listens.Load() },
+			Serve: func(table *route.Table) (core.Served, error) {
+				served <- *table
+				return core.Served{}, nil
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- alone.Run(ctx) }()
+		source.show()
+		<-served
+		running{swarm: source}.begin()
+		if got := endpointsOf(t, []route.Table{<-served}); len(got) != 1 {
+			t.Errorf("before the task listens: %v", got)
+		}
+		listens.Store(true)
+		if got := endpointsOf(t, []route.Table{<-served}); len(got) != 2 {
+			t.Errorf("once the task listens: %v", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }

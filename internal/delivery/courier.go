@@ -38,12 +38,13 @@ type courier struct {
 	ctx       context.Context // ends when the proxy is no longer listed
 	hangUp    context.CancelFunc
 	news      chan struct{} // holds a token when there may be something to send
+	questions chan struct{} // likewise, to ask
 }
 
 func newCourier(ctx context.Context, d *Deliverer, t target) *courier {
 	ctx, hangUp := context.WithCancel(ctx)
 	return &courier{
-		deliverer: d, target: t, ctx: ctx, hangUp: hangUp, news: make(chan struct{}, 1),
+		deliverer: d, target: t, ctx: ctx, hangUp: hangUp, news: make(chan struct{}, 1), questions: make(chan struct{}, 1),
 		log: d.options.Logger.With("cluster", t.cluster, "node", t.Node, "task", t.Task, "address", t.Addr),
 	}
 }
@@ -60,6 +61,7 @@ func (c *courier) run() {
 			return
 		}
 		c.note(func(s *Status) { s.Connected, s.LastError = false, words(err) })
+		signal(c.deliverer.changed) // another proxy may have to be asked in its place
 		if connected > 0 || time.Since(logged) >= remindEach {
 			c.log.Warn("no connection to the proxy, trying again", "error", words(err))
 			logged = time.Now()

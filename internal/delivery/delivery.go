@@ -1,7 +1,7 @@
 // Package delivery brings bundles to the proxies: it dials the agent beside each
 // proxy, hands it the newest bundle of its cluster for as long as the proxy
-// serves another one, follows what every proxy serves, and renews the proxies' identities
-// over the open connections.
+// serves another one, follows what every proxy serves, asks which addresses it can
+// connect to, and renews the proxies' identities over the open connections.
 //
 // It does not know what a bundle contains or how it came about, does not look for
 // proxies and does not decide what a refusal means for anybody else.
@@ -19,6 +19,7 @@ import (
 	"time"
 
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
@@ -91,6 +92,9 @@ type Deliverer struct {
 	trials   map[string]*trial // by cluster
 	statuses map[target]Status
 	outdated chan struct{} // closed when statuses change
+	// inquiries are by cluster; unable are proxies that answer none.
+	inquiries map[string]*admission.Inquiry
+	unable    map[target]bool
 }
 
 // cluster is what Deliver was told last about a service cluster.
@@ -129,6 +133,9 @@ func New(o Options) *Deliverer {
 		trials:   make(map[string]*trial),
 		statuses: make(map[target]Status),
 		outdated: make(chan struct{}),
+
+		inquiries: make(map[string]*admission.Inquiry),
+		unable:    make(map[target]bool),
 	}
 }
 
@@ -242,6 +249,7 @@ func (d *Deliverer) assign(ctx context.Context, couriers map[target]*courier, ru
 			running.Go(c.run)
 		}
 		signal(c.news)
+		signal(c.questions)
 	}
 }
 
@@ -303,6 +311,7 @@ func (d *Deliverer) list(listed map[target]bool) {
 	for t := range d.statuses {
 		if !listed[t] {
 			delete(d.statuses, t)
+			delete(d.unable, t)
 		}
 	}
 	changed := len(d.statuses) != before

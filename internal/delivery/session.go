@@ -48,6 +48,10 @@ type session struct {
 type belief struct {
 	serves  content
 	refuses string // the version of a bundle
+	// offered is what the proxy was sent last; told says that its status has shown
+	// since that it serves this. The answer, which may come later, is older then.
+	offered content
+	told    bool
 }
 
 // content is what a proxy can serve.
@@ -74,6 +78,7 @@ func (s *session) run(ctx context.Context) error {
 	s.begin(stream)
 	group.Go(func() error { return s.watch(stream) })
 	group.Go(func() error { return s.push(ctx) })
+	group.Go(func() error { return s.probe(ctx) })
 	return group.Wait()
 }
 
@@ -101,6 +106,7 @@ func (s *session) receive(stream grpc.ServerStreamingClient[interlockv1.WatchSta
 	s.believe(func(b *belief) {
 		b.serves = content{message.GetBundleVersion(), message.GetTableVersion()}
 		b.refuses = message.GetRefusedVersion()
+		b.told = b.told || b.serves == b.offered
 	})
 	s.courier.note(func(known *Status) {
 		known.BundleVersion, known.TableVersion = message.GetBundleVersion(), message.GetTableVersion()
@@ -177,6 +183,7 @@ func (s *session) send(ctx context.Context) error {
 		return nil
 	}
 	s.offer.make(w.content(), time.Now())
+	s.believe(func(b *belief) { b.offered, b.told = w.content(), false })
 	limited, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	began := time.Now()
@@ -195,7 +202,11 @@ func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse,
 	log := s.courier.log.With("bundle", w.version, "generation", w.source.Generation)
 	switch code := status.Code(err); {
 	case err == nil && response.GetRefusal() == "":
-		s.believe(func(b *belief) { *b = belief{serves: w.content()} })
+		s.believe(func(b *belief) {
+			if !b.told {
+				b.serves, b.refuses = w.content(), ""
+			}
+		})
 		s.offer.holdGrowing(takenHold)
 		s.pace.took(time.Now())
 		log.Info("proxy serves the bundle", "after", took)

@@ -24,6 +24,7 @@ const (
 	CertExpired    Kind = "expired-certificate" // a certificate is past its time
 	CertName       Kind = "certificate-name"    // a certificate is not for the host that it is used for
 	NoAddress      Kind = "no-address"          // tasks run, but the proxy can reach none of them
+	NotAccepting   Kind = "not-accepting"       // tasks run, but do not accept connections
 	Conflict       Kind = "conflict"            // an older service decides otherwise about the same host or path
 	ManyNetworks   Kind = "many-networks"       // several networks would do, and no label says which one
 	NoNetwork      Kind = "no-network"          // Networks in config.toml names a network that does not exist

@@ -28,6 +28,7 @@ const (
 // rooms says where every package under internal/ belongs. A new package gets its
 // line here, and its description in docs/architecture.md.
 var rooms = map[string]layer{
+	"admission":             pure,
 	"label":                 pure,
 	"logformat":             pure,
 	"plan":                  pure,
@@ -54,6 +55,7 @@ var rooms = map[string]layer{
 	"docker":        adapter,
 	"material":      adapter,
 	"pki":           adapter,
+	"probe":         adapter,
 	"proxy":         adapter,
 	"settings":      adapter,
 	"swarmkit":      adapter,

@@ -30,7 +30,8 @@ const (
 )
 
 // coreStreams is how many calls a core may make at a time. It follows the status
-// with one, and with the others delivers one bundle and renews the identity.
+// with one, probes with one, and with the others delivers one bundle and renews
+// the identity.
 const coreStreams = 4
 
 // Agent stands beside a proxy.

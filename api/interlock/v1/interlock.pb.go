@@ -1847,6 +1847,112 @@ func (x *WatchStatusResponse) GetRefusal() string {
 	return ""
 }
 
+type ProbeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`        // grows with every request
+	Addresses     []string               `protobuf:"bytes,2,rep,name=addresses,proto3" json:"addresses,omitempty"` // IP:PORT, IPv6 in brackets; at most 4096
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRequest) Reset() {
+	*x = ProbeRequest{}
+	mi := &file_interlock_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRequest) ProtoMessage() {}
+
+func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
+func (*ProbeRequest) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ProbeRequest) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *ProbeRequest) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+type ProbeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Accepts connections.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// Of the first request since which the address has been asked about.
+	Round         uint64 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeResponse) Reset() {
+	*x = ProbeResponse{}
+	mi := &file_interlock_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResponse) ProtoMessage() {}
+
+func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
+func (*ProbeResponse) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ProbeResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ProbeResponse) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
 type RequestRenewalRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1855,7 +1961,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1973,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +1986,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{27}
+	return file_interlock_proto_rawDescGZIP(), []int{29}
 }
 
 type RequestRenewalResponse struct {
@@ -1892,7 +1998,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1904,7 +2010,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1917,7 +2023,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{28}
+	return file_interlock_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -1936,7 +2042,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1948,7 +2054,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1961,7 +2067,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{29}
+	return file_interlock_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -1979,7 +2085,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2097,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2110,7 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{30}
+	return file_interlock_proto_rawDescGZIP(), []int{32}
 }
 
 // NativeConfiguration is the file that the native proxy serves by. It is never
@@ -2020,7 +2126,7 @@ type NativeConfiguration struct {
 
 func (x *NativeConfiguration) Reset() {
 	*x = NativeConfiguration{}
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2138,7 @@ func (x *NativeConfiguration) String() string {
 func (*NativeConfiguration) ProtoMessage() {}
 
 func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2151,7 @@ func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativeConfiguration.ProtoReflect.Descriptor instead.
 func (*NativeConfiguration) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{31}
+	return file_interlock_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NativeConfiguration) GetTable() *Table {
@@ -2080,7 +2186,7 @@ type CertificateFile struct {
 
 func (x *CertificateFile) Reset() {
 	*x = CertificateFile{}
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2198,7 @@ func (x *CertificateFile) String() string {
 func (*CertificateFile) ProtoMessage() {}
 
 func (x *CertificateFile) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2211,7 @@ func (x *CertificateFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateFile.ProtoReflect.Descriptor instead.
 func (*CertificateFile) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{32}
+	return file_interlock_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CertificateFile) GetHost() string {
@@ -2260,7 +2366,13 @@ const file_interlock_proto_rawDesc = "" +
 	"\x0ebundle_version\x18\x01 \x01(\tR\rbundleVersion\x12#\n" +
 	"\rtable_version\x18\x02 \x01(\tR\ftableVersion\x12'\n" +
 	"\x0frefused_version\x18\x03 \x01(\tR\x0erefusedVersion\x12\x18\n" +
-	"\arefusal\x18\x04 \x01(\tR\arefusal\"\x17\n" +
+	"\arefusal\x18\x04 \x01(\tR\arefusal\"B\n" +
+	"\fProbeRequest\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x1c\n" +
+	"\taddresses\x18\x02 \x03(\tR\taddresses\"?\n" +
+	"\rProbeResponse\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"\x17\n" +
 	"\x15RequestRenewalRequest\"I\n" +
 	"\x16RequestRenewalResponse\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\":\n" +
@@ -2279,11 +2391,12 @@ const file_interlock_proto_rawDesc = "" +
 	"\fTableService\x12T\n" +
 	"\vWatchTables\x12 .interlock.v1.WatchTablesRequest\x1a!.interlock.v1.WatchTablesResponse0\x01\x12L\n" +
 	"\tPutBundle\x12\x1e.interlock.v1.PutBundleRequest\x1a\x1f.interlock.v1.PutBundleResponse\x12X\n" +
-	"\rRenewIdentity\x12\".interlock.v1.RenewIdentityRequest\x1a#.interlock.v1.RenewIdentityResponse2\xc9\x03\n" +
+	"\rRenewIdentity\x12\".interlock.v1.RenewIdentityRequest\x1a#.interlock.v1.RenewIdentityResponse2\x8f\x04\n" +
 	"\fAgentService\x12R\n" +
 	"\vApplyBundle\x12 .interlock.v1.ApplyBundleRequest\x1a!.interlock.v1.ApplyBundleResponse\x12R\n" +
 	"\vCheckBundle\x12 .interlock.v1.CheckBundleRequest\x1a!.interlock.v1.CheckBundleResponse\x12T\n" +
-	"\vWatchStatus\x12 .interlock.v1.WatchStatusRequest\x1a!.interlock.v1.WatchStatusResponse0\x01\x12[\n" +
+	"\vWatchStatus\x12 .interlock.v1.WatchStatusRequest\x1a!.interlock.v1.WatchStatusResponse0\x01\x12D\n" +
+	"\x05Probe\x12\x1a.interlock.v1.ProbeRequest\x1a\x1b.interlock.v1.ProbeResponse(\x010\x01\x12[\n" +
 	"\x0eRequestRenewal\x12#.interlock.v1.RequestRenewalRequest\x1a$.interlock.v1.RequestRenewalResponse\x12^\n" +
 	"\x0fCompleteRenewal\x12$.interlock.v1.CompleteRenewalRequest\x1a%.interlock.v1.CompleteRenewalResponseB@Z>github.com/interlock-lb/interlock/api/interlock/v1;interlockv1b\x06proto3"
 
@@ -2300,7 +2413,7 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_interlock_proto_goTypes = []any{
 	(Forward_Balance)(0),            // 0: interlock.v1.Forward.Balance
 	(TLS_Verify)(0),                 // 1: interlock.v1.TLS.Verify
@@ -2331,19 +2444,21 @@ var file_interlock_proto_goTypes = []any{
 	(*CheckBundleResponse)(nil),     // 26: interlock.v1.CheckBundleResponse
 	(*WatchStatusRequest)(nil),      // 27: interlock.v1.WatchStatusRequest
 	(*WatchStatusResponse)(nil),     // 28: interlock.v1.WatchStatusResponse
-	(*RequestRenewalRequest)(nil),   // 29: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 30: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 31: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 32: interlock.v1.CompleteRenewalResponse
-	(*NativeConfiguration)(nil),     // 33: interlock.v1.NativeConfiguration
-	(*CertificateFile)(nil),         // 34: interlock.v1.CertificateFile
-	(*structpb.Struct)(nil),         // 35: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 36: google.protobuf.Duration
+	(*ProbeRequest)(nil),            // 29: interlock.v1.ProbeRequest
+	(*ProbeResponse)(nil),           // 30: interlock.v1.ProbeResponse
+	(*RequestRenewalRequest)(nil),   // 31: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 32: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 33: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 34: interlock.v1.CompleteRenewalResponse
+	(*NativeConfiguration)(nil),     // 35: interlock.v1.NativeConfiguration
+	(*CertificateFile)(nil),         // 36: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 37: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	5,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
 	4,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	35, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	37, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
 	9,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
 	13, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
 	11, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
@@ -2358,7 +2473,7 @@ var file_interlock_proto_depIdxs = []int32{
 	0,  // 14: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
 	15, // 15: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
 	14, // 16: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	36, // 17: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	38, // 17: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
 	1,  // 18: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
 	17, // 19: interlock.v1.Bundle.files:type_name -> interlock.v1.File
 	16, // 20: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
@@ -2367,25 +2482,27 @@ var file_interlock_proto_depIdxs = []int32{
 	16, // 23: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
 	5,  // 24: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
 	4,  // 25: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
-	34, // 26: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	36, // 26: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
 	2,  // 27: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
 	18, // 28: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
 	21, // 29: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
 	23, // 30: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
 	25, // 31: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
 	27, // 32: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	29, // 33: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	31, // 34: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	3,  // 35: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	20, // 36: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	22, // 37: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	24, // 38: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	26, // 39: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	28, // 40: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	30, // 41: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	32, // 42: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
+	29, // 33: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
+	31, // 34: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	33, // 35: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	3,  // 36: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	20, // 37: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	22, // 38: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	24, // 39: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	26, // 40: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	28, // 41: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	30, // 42: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
+	32, // 43: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	34, // 44: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	36, // [36:45] is the sub-list for method output_type
+	27, // [27:36] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
 	27, // [27:27] is the sub-list for extension extendee
 	0,  // [0:27] is the sub-list for field type_name
@@ -2411,7 +2528,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -227,6 +227,7 @@ const (
 	AgentService_ApplyBundle_FullMethodName     = "/interlock.v1.AgentService/ApplyBundle"
 	AgentService_CheckBundle_FullMethodName     = "/interlock.v1.AgentService/CheckBundle"
 	AgentService_WatchStatus_FullMethodName     = "/interlock.v1.AgentService/WatchStatus"
+	AgentService_Probe_FullMethodName           = "/interlock.v1.AgentService/Probe"
 	AgentService_RequestRenewal_FullMethodName  = "/interlock.v1.AgentService/RequestRenewal"
 	AgentService_CompleteRenewal_FullMethodName = "/interlock.v1.AgentService/CompleteRenewal"
 )
@@ -246,6 +247,11 @@ type AgentServiceClient interface {
 	CheckBundle(ctx context.Context, in *CheckBundleRequest, opts ...grpc.CallOption) (*CheckBundleResponse, error)
 	// WatchStatus sends the current status at once and every later one.
 	WatchStatus(ctx context.Context, in *WatchStatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchStatusResponse], error)
+	// Probe finds out which addresses accept TCP connections from where the proxy
+	// stands. Each request takes the place of the one before, and an address is
+	// asked about until it has accepted or is in no request any more. A core that
+	// is answered with UNIMPLEMENTED goes without.
+	Probe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProbeRequest, ProbeResponse], error)
 	// RequestRenewal asks for a certificate request for a fresh key that the
 	// agent keeps in memory.
 	RequestRenewal(ctx context.Context, in *RequestRenewalRequest, opts ...grpc.CallOption) (*RequestRenewalResponse, error)
@@ -300,6 +306,19 @@ func (c *agentServiceClient) WatchStatus(ctx context.Context, in *WatchStatusReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentService_WatchStatusClient = grpc.ServerStreamingClient[WatchStatusResponse]
 
+func (c *agentServiceClient) Probe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProbeRequest, ProbeResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AgentService_ServiceDesc.Streams[1], AgentService_Probe_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ProbeRequest, ProbeResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_ProbeClient = grpc.BidiStreamingClient[ProbeRequest, ProbeResponse]
+
 func (c *agentServiceClient) RequestRenewal(ctx context.Context, in *RequestRenewalRequest, opts ...grpc.CallOption) (*RequestRenewalResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RequestRenewalResponse)
@@ -335,6 +354,11 @@ type AgentServiceServer interface {
 	CheckBundle(context.Context, *CheckBundleRequest) (*CheckBundleResponse, error)
 	// WatchStatus sends the current status at once and every later one.
 	WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error
+	// Probe finds out which addresses accept TCP connections from where the proxy
+	// stands. Each request takes the place of the one before, and an address is
+	// asked about until it has accepted or is in no request any more. A core that
+	// is answered with UNIMPLEMENTED goes without.
+	Probe(grpc.BidiStreamingServer[ProbeRequest, ProbeResponse]) error
 	// RequestRenewal asks for a certificate request for a fresh key that the
 	// agent keeps in memory.
 	RequestRenewal(context.Context, *RequestRenewalRequest) (*RequestRenewalResponse, error)
@@ -358,6 +382,9 @@ func (UnimplementedAgentServiceServer) CheckBundle(context.Context, *CheckBundle
 }
 func (UnimplementedAgentServiceServer) WatchStatus(*WatchStatusRequest, grpc.ServerStreamingServer[WatchStatusResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchStatus not implemented")
+}
+func (UnimplementedAgentServiceServer) Probe(grpc.BidiStreamingServer[ProbeRequest, ProbeResponse]) error {
+	return status.Error(codes.Unimplemented, "method Probe not implemented")
 }
 func (UnimplementedAgentServiceServer) RequestRenewal(context.Context, *RequestRenewalRequest) (*RequestRenewalResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RequestRenewal not implemented")
@@ -433,6 +460,13 @@ func _AgentService_WatchStatus_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AgentService_WatchStatusServer = grpc.ServerStreamingServer[WatchStatusResponse]
 
+func _AgentService_Probe_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AgentServiceServer).Probe(&grpc.GenericServerStream[ProbeRequest, ProbeResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_ProbeServer = grpc.BidiStreamingServer[ProbeRequest, ProbeResponse]
+
 func _AgentService_RequestRenewal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RequestRenewalRequest)
 	if err := dec(in); err != nil {
@@ -498,6 +532,12 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "WatchStatus",
 			Handler:       _AgentService_WatchStatus_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Probe",
+			Handler:       _AgentService_Probe_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "interlock.proto",
