@@ -44,7 +44,7 @@ func BenchmarkLarge(b *testing.B) {
 		})
 		b.Run(slug("uploads"+suffix), func(b *testing.B) {
 			c := comparison{name: "1 MB uploads" + suffix, text: "uploads of 1 MB, 16 connections" + suffix, by: cpuTime, target: "≤ 1.1 × nginx"}
-			c.turns(b, enter(b, setScene(b, secure), who), withWrk(16, "/", `wrk.method = "POST" wrk.body = string.rep("x", 1048576)`))
+			c.turns(b, enter(b, setScene(b, secure), who), withWrk(16, "/upload", `wrk.method = "POST" wrk.body = string.rep("x", 1048576)`))
 		})
 	}
 }

@@ -51,7 +51,7 @@ func (c comparison) turns(b *testing.B, all []*process, ask load) {
 			samples[i] = append(samples[i], measureOne(b, p, ask))
 		}
 	}
-	r := result{Case: c.name, Text: c.text, By: c.by.unit, Target: c.target}
+	r := &result{Case: c.name, Text: c.text, By: c.by.unit, Target: c.target}
 	for i, p := range all {
 		r.Rows = append(r.Rows, c.row(p.name, samples[i], samples[0]))
 	}

@@ -18,7 +18,7 @@ const idleConnections = 10_000
 func BenchmarkIdle(b *testing.B) {
 	for _, secure := range []bool{false, true} {
 		b.Run(setting(secure), func(b *testing.B) {
-			r := result{
+			r := &result{
 				Case: "idle, " + setting(secure), Text: fmt.Sprintf("%d idle connections, %s", idleConnections, setting(secure)),
 				By: "kB each", Target: "≤ 6 kB each",
 			}

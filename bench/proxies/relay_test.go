@@ -44,7 +44,7 @@ func serveRelay(ctx context.Context, j *job) error {
 // pass is not io.Copy: the splicing that it does is dearer for what is small.
 func pass(to, from net.Conn) {
 	defer to.Close()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, 16<<10)
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
