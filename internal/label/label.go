@@ -22,7 +22,7 @@ const Prefix = "com.docker.lb."
 const MaxLength = 64 << 10
 
 // Set is what a service asks for. Absent labels leave zero values, but for
-// ContextRoot and BackendMode, which get their defaults.
+// ContextRoot, BackendMode and UpstreamProtocol, which get their defaults.
 type Set struct {
 	Hosts          []string // sorted, lower case, without repetition
 	Port           uint16
@@ -38,7 +38,8 @@ type Set struct {
 	SSLPassthrough      bool
 	SSLBackend          bool
 	SSLBackendTLSVerify TLSVerify // empty: the operator decides
-	WebsocketEndpoints  []string  // sorted paths
+	UpstreamProtocol    Protocol
+	WebsocketEndpoints  []string // sorted paths
 	StickySessionCookie string
 	IPHash              bool
 	Redirects           []Redirect // sorted by source
@@ -73,6 +74,16 @@ const (
 	BalanceLeastConn  Balance = "least_conn"
 )
 
+// Protocol is what tasks are spoken to in.
+type Protocol string
+
+// The protocols.
+const (
+	HTTP1 Protocol = "http1" // HTTP/1.1
+	H2C   Protocol = "h2c"   // HTTP/2 without TLS, by prior knowledge (RFC 9113, section 3.3)
+	H2    Protocol = "h2"    // HTTP/2 over TLS
+)
+
 // TLSVerify says how the certificate of a TLS backend is verified.
 type TLSVerify string
 
@@ -96,7 +107,7 @@ type Fault struct {
 // those of labels that do not fit together, which come last; when one of them is fatal the set must not be used. A set with asked false belongs
 // to a service that does not want to be routed at all.
 func Parse(labels map[string]string) (set Set, asked bool, faults []Fault) {
-	set = Set{ContextRoot: "/", BackendMode: BackendTask}
+	set = Set{ContextRoot: "/", BackendMode: BackendTask, UpstreamProtocol: HTTP1}
 	names := make([]string, 0, len(labels))
 	for name := range labels {
 		if strings.HasPrefix(name, Prefix) {
@@ -109,8 +120,10 @@ func Parse(labels map[string]string) (set Set, asked bool, faults []Fault) {
 			faults = append(faults, *fault)
 		}
 	}
-	if fault := tooManyEndpoints(&set, labels); fault != nil {
-		faults = append(faults, *fault)
+	for _, check := range []func(*Set, map[string]string) *Fault{tooManyEndpoints, plainAndSecret} {
+		if fault := check(&set, labels); fault != nil {
+			faults = append(faults, *fault)
+		}
 	}
 	return set, len(names) > 0, faults
 }
@@ -125,6 +138,20 @@ func tooManyEndpoints(set *Set, labels map[string]string) *Fault {
 		Kind: problem.BadLabel, Label: name, Value: Shorten(labels[name]), Fatal: true,
 		Message: fmt.Sprintf("%d paths on %d hosts; at most %d of them together are allowed for one service",
 			len(set.WebsocketEndpoints), len(set.Hosts), maxHostEndpoints),
+	}
+}
+
+// plainAndSecret is for a service that asks for TLS and for a protocol without.
+// To choose one of the two would send its requests to where they cannot be read,
+// or in the clear where they should not be.
+func plainAndSecret(set *Set, labels map[string]string) *Fault {
+	const name = Prefix + "upstream_protocol"
+	if set.UpstreamProtocol != H2C || !set.SSLBackend {
+		return nil
+	}
+	return &Fault{
+		Kind: problem.BadLabel, Label: name, Value: Shorten(labels[name]), Fatal: true,
+		Message: "h2c is HTTP/2 without TLS, and ssl_backend=true asks for TLS; say upstream_protocol=h2 for HTTP/2 over TLS, or remove ssl_backend",
 	}
 }
 

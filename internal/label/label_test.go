@@ -93,11 +93,12 @@ func TestValuesOutsideTheirGrammarAreRefused(t *testing.T) {
 			"http://r1.test,http://r2.test;http://r2.test,http://r1.test", "http://r.test,http://r.test", "http://r.test,http://r.test:080", "http://r.test,http://a.test;http://r.test,http://b.test",
 			"http://*.r.test,https://x.test", strings.Repeat("http://a.test,http://b.test;", 65),
 		},
-		"backend_mode": {"", "task;", "dnsrr"},
-		"weight":       {"", "-1", "0.5", "1001", "5%"},
-		"balance":      {"", "random", "leastconn", "least_conn;"},
-		"max_fails":    {"", "-1", "1.5", "1001"},
-		"fail_timeout": {"", "10", "0s", "-5s", "2h", "10s; x", "1.5s", "1500ms", "1m0.1s", "1s1ns"},
+		"upstream_protocol": {"", "h3", "http2", "h2c;", "grpc"},
+		"backend_mode":      {"", "task;", "dnsrr"},
+		"weight":            {"", "-1", "0.5", "1001", "5%"},
+		"balance":           {"", "random", "leastconn", "least_conn;"},
+		"max_fails":         {"", "-1", "1.5", "1001"},
+		"fail_timeout":      {"", "10", "0s", "-5s", "2h", "10s; x", "1.5s", "1500ms", "1m0.1s", "1s1ns"},
 	}
 	for name, values := range refused {
 		for _, value := range values {
@@ -145,6 +146,17 @@ func TestManyPathsOnManyHostsAreBoundedTogether(t *testing.T) {
 	}
 }
 
+func TestAProtocolWithoutTLSAndTLSContradictEachOther(t *testing.T) {
+	for protocol, refused := range map[string]bool{"h2c": true, "h2": false, "http1": false} {
+		_, _, faults := label.Parse(map[string]string{
+			"com.docker.lb.ssl_backend": "true", "com.docker.lb.upstream_protocol": protocol,
+		})
+		if (len(faults) == 1 && faults[0].Fatal && strings.Contains(faults[0].Message, "upstream_protocol=h2 ")) != refused {
+			t.Errorf("%s with ssl_backend: %+v", protocol, faults)
+		}
+	}
+}
+
 func TestEveryExampleOfTheReferenceIsTaken(t *testing.T) {
 	for _, d := range label.Definitions() {
 		if fault := refusal(d.Name, d.Example); fault != "" {
@@ -187,7 +199,7 @@ func TestAServiceWithoutLabelsAsksForNothing(t *testing.T) {
 
 func TestDefaultsHoldWhereLabelsAreAbsent(t *testing.T) {
 	set, _, _ := label.Parse(nil)
-	want := label.Set{ContextRoot: "/", BackendMode: label.BackendTask}
+	want := label.Set{ContextRoot: "/", BackendMode: label.BackendTask, UpstreamProtocol: label.HTTP1}
 	if diff := cmp.Diff(want, set); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

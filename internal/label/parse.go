@@ -194,6 +194,15 @@ func parseTLSVerify(s *Set, value string) error {
 	return errors.New("no such way to verify")
 }
 
+func parseProtocol(s *Set, value string) error {
+	switch p := Protocol(strings.ToLower(value)); p {
+	case HTTP1, H2C, H2:
+		s.UpstreamProtocol = p
+		return nil
+	}
+	return errors.New("no such protocol")
+}
+
 func parseBackendMode(s *Set, value string) error {
 	switch m := BackendMode(strings.ToLower(value)); m {
 	case BackendTask, BackendVIP:

@@ -13,7 +13,7 @@ import (
 // their upstreams at most. It is asked for every change, so it compares field by
 // field what reflect.DeepEqual takes a hundred times as long for.
 func sameRoutes(a, b *route.Table) bool {
-	return allSame(a.Upstreams, b.Upstreams, func(x, y *route.Upstream) bool { return x.Name == y.Name && equal(x.TLS, y.TLS) }) &&
+	return allSame(a.Upstreams, b.Upstreams, func(x, y *route.Upstream) bool { return x.Name == y.Name && x.SpokenToAlike(y) }) &&
 		allSame(a.Hosts, b.Hosts, sameHost) && allSame(a.Default, b.Default, sameRoute) &&
 		allSame(a.Passthrough, b.Passthrough, samePassthrough)
 }
@@ -69,7 +69,7 @@ func sameUpstream(a, b *route.Upstream) bool {
 
 // sameTerms compares what one endpoint is made from, but for its address.
 func sameTerms(a, b *route.Upstream) bool {
-	return a.FailTimeout == b.FailTimeout && equal(a.MaxFails, b.MaxFails) && equal(a.TLS, b.TLS)
+	return a.FailTimeout == b.FailTimeout && equal(a.MaxFails, b.MaxFails) && a.SpokenToAlike(b)
 }
 
 func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

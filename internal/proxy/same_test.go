@@ -23,7 +23,7 @@ func TestEveryFieldOfATableIsCompared(t *testing.T) {
 		{render.Pair{}, 2},
 		{route.Forward{}, 3},
 		{route.Affinity{}, 2},
-		{route.Upstream{}, 6},
+		{route.Upstream{}, 7},
 		{route.TLS{}, 1},
 		{route.Endpoint{}, 2},
 	} {

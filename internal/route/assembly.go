@@ -83,7 +83,7 @@ func (a *assembly) place(t *Table, name string, s *site) {
 }
 
 func (b *builder) upstream(w *wish, c Cluster) Upstream {
-	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, Weight: w.labels.Weight, MaxFails: w.labels.MaxFails, Endpoints: b.endpoints(w, c)}
+	u := Upstream{Name: w.service.Spec.Name, TLS: w.terms.tls, HTTP2: w.terms.http2, Weight: w.labels.Weight, MaxFails: w.labels.MaxFails, Endpoints: b.endpoints(w, c)}
 	if w.labels.FailTimeout != nil {
 		u.FailTimeout = *w.labels.FailTimeout
 	}

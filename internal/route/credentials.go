@@ -73,6 +73,7 @@ func (b *builder) passThrough(w *wish) {
 		{"ssl_cert", set.SSLCert != ""},
 		{"ssl_key", set.SSLKey != ""},
 		{"sticky_session_cookie", set.StickySessionCookie != ""},
+		{"upstream_protocol", set.UpstreamProtocol != label.HTTP1},
 		{"websocket_endpoints", len(set.WebsocketEndpoints) > 0},
 	} {
 		if l.asked {
@@ -81,6 +82,7 @@ func (b *builder) passThrough(w *wish) {
 	}
 	set.ContextRoot, set.ContextRootRewrite, set.DefaultBackend, set.SSLBackend = "/", false, false, false
 	set.SSLCert, set.SSLKey, set.StickySessionCookie, set.WebsocketEndpoints = "", "", "", nil
+	set.UpstreamProtocol = label.HTTP1
 }
 
 // offer gives a host the credential of a service that takes part in it, unless

@@ -90,8 +90,7 @@ type Route struct {
 // Where no upstream has a weight, all endpoints get alike, so that an upstream's
 // share is its share of the endpoints.
 type Forward struct {
-	// Upstreams are sorted and never empty; all or none of them speak TLS, in
-	// the same way.
+	// Upstreams are sorted and never empty; all are SpokenToAlike.
 	Upstreams []string `json:"upstreams"`
 	Affinity  Affinity `json:"affinity,omitzero"`
 	// Balance is empty where there is an affinity.
@@ -127,6 +126,9 @@ type Upstream struct {
 	// many it has: 0 to MaxWeight, where 0 keeps it from all requests; nil: as
 	// many as it has.
 	Weight *int `json:"weight,omitempty"`
+	// HTTP2 says that the endpoints speak HTTP/2: over TLS where TLS is set, else
+	// by prior knowledge (h2c); else they speak HTTP/1.1.
+	HTTP2 bool `json:"http2,omitempty"`
 	// MaxFails is after how many failures within FailTimeout an endpoint is set
 	// aside for as long; 0: never; nil: what the proxy does by itself.
 	MaxFails *int `json:"maxFails,omitempty"`
@@ -135,6 +137,12 @@ type Upstream struct {
 	// Endpoints are sorted by address; empty when the service is known but
 	// nothing of it can take a request now.
 	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// SpokenToAlike reports whether the endpoints of both take what the other's
+// take.
+func (u *Upstream) SpokenToAlike(v *Upstream) bool {
+	return u.HTTP2 == v.HTTP2 && (u.TLS == v.TLS || u.TLS != nil && v.TLS != nil && *u.TLS == *v.TLS)
 }
 
 // TLS is how endpoints that speak TLS are spoken to.

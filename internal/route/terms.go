@@ -17,6 +17,7 @@ type terms struct {
 	affinity   Affinity
 	balance    Balance
 	tls        *TLS // to the endpoints
+	http2      bool
 	// passthrough hands clients' TLS connections on; else credential, if there
 	// is one, ends them.
 	passthrough bool
@@ -36,6 +37,10 @@ func (b *builder) settle(w *wish) {
 	w.terms.rewrite = set.ContextRootRewrite && set.ContextRoot != "/"
 	w.terms.affinity = b.affinity(w)
 	w.terms.balance = b.balance(w)
+	w.terms.http2 = set.UpstreamProtocol != label.HTTP1
+	if w.terms.http2 {
+		b.withoutWebsockets(w)
+	}
 	for _, path := range set.WebsocketEndpoints {
 		if below(path, set.ContextRoot) {
 			w.terms.websockets = append(w.terms.websockets, path)
@@ -44,7 +49,7 @@ func (b *builder) settle(w *wish) {
 		b.reportLabel(w, problem.NoEffect, "websocket_endpoints", fmt.Sprintf(
 			"%s is outside of the context root %s and has no effect; endpoints are written as clients ask for them", path, set.ContextRoot))
 	}
-	if set.SSLBackend {
+	if set.SSLBackend || set.UpstreamProtocol == label.H2 {
 		w.terms.tls = &TLS{Verify: Verify(set.SSLBackendTLSVerify)}
 	}
 	if w.terms.tlsOnly && set.DefaultBackend {
@@ -52,6 +57,17 @@ func (b *builder) settle(w *wish) {
 		set.DefaultBackend = false
 	}
 	b.withoutCredential(w)
+}
+
+// withoutWebsockets takes away the websockets of tasks that speak HTTP/2: they
+// are opened over HTTP/1.1.
+func (b *builder) withoutWebsockets(w *wish) {
+	if len(w.labels.WebsocketEndpoints) == 0 {
+		return
+	}
+	b.reportLabel(w, problem.NoEffect, "websocket_endpoints", fmt.Sprintf(
+		"with upstream_protocol=%s the tasks are spoken to in HTTP/2, and websockets are opened over HTTP/1.1; a service of its own can take them", w.labels.UpstreamProtocol))
+	w.labels.WebsocketEndpoints = nil
 }
 
 // withoutCredential takes away the redirects of TLS requests that nobody could
@@ -139,6 +155,8 @@ func disagreements(younger, older *wish) (list []disagreement, leftOut bool) {
 	}
 	y, o := &younger.terms, &older.terms
 	switch {
+	case y.http2 != o.http2, y.http2 && (y.tls == nil) != (o.tls == nil):
+		add("upstream_protocol", true)
 	case (y.tls == nil) != (o.tls == nil):
 		add("ssl_backend", true)
 	case y.tls != nil && *y.tls != *o.tls:

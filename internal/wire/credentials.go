@@ -56,7 +56,7 @@ func isMaterialName(name string) bool {
 	return name != "" && len(name) <= maxMaterialName
 }
 
-func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known map[string]*route.TLS) error {
+func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known map[string]*route.Upstream) error {
 	served := make(map[string]bool)
 	for i := range t.Hosts {
 		served[t.Hosts[i].Name] = t.Hosts[i].Credential != nil
@@ -75,7 +75,7 @@ func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known
 	return ascending("passthrough", t.Passthrough, func(p route.Passthrough) string { return p.Name })
 }
 
-func readPassthrough(p *route.Passthrough, message *interlockv1.Passthrough, known map[string]*route.TLS) (err error) {
+func readPassthrough(p *route.Passthrough, message *interlockv1.Passthrough, known map[string]*route.Upstream) (err error) {
 	if p.Name == "" {
 		return errors.New("it has no name")
 	}
@@ -85,8 +85,10 @@ func readPassthrough(p *route.Passthrough, message *interlockv1.Passthrough, kno
 	switch {
 	case p.Forward.Affinity.Cookie != "":
 		return errors.New("no cookie can be read there")
-	case known[p.Forward.Upstreams[0]] != nil:
+	case known[p.Forward.Upstreams[0]].TLS != nil:
 		return fmt.Errorf("the upstream %q speaks TLS of its own", p.Forward.Upstreams[0])
+	case known[p.Forward.Upstreams[0]].HTTP2:
+		return fmt.Errorf("the upstream %q speaks HTTP/2, which is the client's choice there", p.Forward.Upstreams[0])
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
-func readHost(message *interlockv1.VirtualHost, known map[string]*route.TLS) (route.VirtualHost, error) {
+func readHost(message *interlockv1.VirtualHost, known map[string]*route.Upstream) (route.VirtualHost, error) {
 	host := route.VirtualHost{Name: message.GetName()}
 	if host.Name == "" {
 		return host, errors.New("it has no name")
@@ -39,7 +39,7 @@ func readHost(message *interlockv1.VirtualHost, known map[string]*route.TLS) (ro
 
 func isScheme(text string) bool { return text == "http" || text == "https" }
 
-func readRoutes(messages []*interlockv1.Route, known map[string]*route.TLS) ([]route.Route, error) {
+func readRoutes(messages []*interlockv1.Route, known map[string]*route.Upstream) ([]route.Route, error) {
 	var routes []route.Route
 	seen := make(map[string]bool, len(messages))
 	for i, m := range messages {
@@ -60,7 +60,7 @@ func readRoutes(messages []*interlockv1.Route, known map[string]*route.TLS) ([]r
 	return routes, nil
 }
 
-func readRoute(message *interlockv1.Route, known map[string]*route.TLS) (route.Route, error) {
+func readRoute(message *interlockv1.Route, known map[string]*route.Upstream) (route.Route, error) {
 	r := route.Route{PathPrefix: message.GetPathPrefix(), Rewrite: message.GetRewrite(), Websockets: message.GetWebsockets(), TLSOnly: message.GetTlsOnly()}
 	if !strings.HasPrefix(r.PathPrefix, "/") {
 		return r, errors.New("it does not begin with /")
@@ -78,18 +78,18 @@ func readRoute(message *interlockv1.Route, known map[string]*route.TLS) (route.R
 	return r, err
 }
 
-func readForward(message *interlockv1.Forward, known map[string]*route.TLS) (route.Forward, error) {
+func readForward(message *interlockv1.Forward, known map[string]*route.Upstream) (route.Forward, error) {
 	forward := route.Forward{Upstreams: message.GetUpstreams()}
 	if len(forward.Upstreams) == 0 {
 		return forward, errors.New("it forwards to nobody")
 	}
 	for _, name := range forward.Upstreams {
-		tls, isKnown := known[name]
-		if !isKnown {
+		upstream := known[name]
+		if upstream == nil {
 			return forward, fmt.Errorf("there is no upstream %q", name)
 		}
-		if first := known[forward.Upstreams[0]]; (tls == nil) != (first == nil) || tls != nil && *tls != *first {
-			return forward, fmt.Errorf("it forwards to the upstreams %q and %q, which speak TLS differently", forward.Upstreams[0], name)
+		if first := known[forward.Upstreams[0]]; !upstream.SpokenToAlike(first) {
+			return forward, fmt.Errorf("it forwards to the upstreams %q and %q, which are spoken to differently", forward.Upstreams[0], name)
 		}
 	}
 	switch affinity := message.GetAffinity().(type) {

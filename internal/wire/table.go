@@ -69,7 +69,7 @@ func forwardMessage(f *route.Forward) *interlockv1.Forward {
 }
 
 func upstreamMessage(u *route.Upstream) *interlockv1.Upstream {
-	message := &interlockv1.Upstream{Name: u.Name}
+	message := &interlockv1.Upstream{Name: u.Name, Http2: u.HTTP2}
 	if u.TLS != nil {
 		message.Tls = &interlockv1.TLS{}
 		for number, verify := range verifies {
@@ -112,9 +112,9 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 	if err := ascending("upstream", t.Upstreams, func(u route.Upstream) string { return u.Name }); err != nil {
 		return nil, err
 	}
-	known := make(map[string]*route.TLS, len(t.Upstreams))
+	known := make(map[string]*route.Upstream, len(t.Upstreams))
 	for i := range t.Upstreams {
-		known[t.Upstreams[i].Name] = t.Upstreams[i].TLS
+		known[t.Upstreams[i].Name] = &t.Upstreams[i]
 	}
 	for _, m := range message.GetHosts() {
 		host, err := readHost(m, known)
@@ -137,7 +137,7 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 }
 
 func readUpstream(message *interlockv1.Upstream) (route.Upstream, error) {
-	upstream := route.Upstream{Name: message.GetName(), Endpoints: make([]route.Endpoint, 0, len(message.GetEndpoints()))}
+	upstream := route.Upstream{Name: message.GetName(), HTTP2: message.GetHttp2(), Endpoints: make([]route.Endpoint, 0, len(message.GetEndpoints()))}
 	if upstream.Name == "" {
 		return upstream, errors.New("it has no name")
 	}

@@ -47,7 +47,7 @@ func table() *route.Table {
 			}},
 			{Name: "demo-v2", Weight: new(0), Endpoints: []route.Endpoint{}},
 			{Name: "secret", TLS: &route.TLS{Verify: route.VerifyNone}, Endpoints: []route.Endpoint{}},
-			{Name: "shop", TLS: &route.TLS{}, Weight: new(5), MaxFails: new(0), FailTimeout: time.Minute, Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
+			{Name: "shop", TLS: &route.TLS{}, HTTP2: true, Weight: new(5), MaxFails: new(0), FailTimeout: time.Minute, Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort("10.0.0.9:80"), Task: "t4"}}},
 		},
 	}
 }
@@ -104,7 +104,8 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 			m.Hosts[0].Routes[1].Forward.Affinity = &interlockv1.Forward_Cookie{Cookie: "a-b"}
 		}, "letters, digits"},
 		"a cookie without a name":   {func(m *interlockv1.Table) { m.Hosts[0].Routes[1].Forward.Affinity = &interlockv1.Forward_Cookie{} }, "letters, digits"},
-		"TLS for some":              {func(m *interlockv1.Table) { m.Upstreams[1].Tls = &interlockv1.TLS{} }, "speak TLS differently"},
+		"TLS for some":              {func(m *interlockv1.Table) { m.Upstreams[1].Tls = &interlockv1.TLS{} }, "spoken to differently"},
+		"HTTP/2 for some":           {func(m *interlockv1.Table) { m.Upstreams[1].Http2 = true }, "spoken to differently"},
 		"another verification":      {func(m *interlockv1.Table) { m.Upstreams[3].Tls.Verify = 9 }, "no verification"},
 		"too much weight":           {func(m *interlockv1.Table) { *m.Upstreams[3].Weight = 1001 }, "is more than"},
 		"unknown balance":           {func(m *interlockv1.Table) { m.DefaultRoutes[0].Forward.Balance = 9 }, "no balance"},

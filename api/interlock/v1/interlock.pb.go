@@ -911,7 +911,10 @@ type Upstream struct {
 	// How many endpoints the upstream counts as beside others of a way to forward,
 	// however many it has, from 0 to 1000; each of its n endpoints so gets a weight
 	// of 1/n of it. 0: it gets no requests. Absent: as many as it has.
-	Weight        *uint32 `protobuf:"varint,6,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	Weight *uint32 `protobuf:"varint,6,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// The endpoints speak HTTP/2: over TLS where tls is present, else by prior
+	// knowledge (h2c). Else they speak HTTP/1.1.
+	Http2         bool `protobuf:"varint,8,opt,name=http2,proto3" json:"http2,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -986,6 +989,13 @@ func (x *Upstream) GetWeight() uint32 {
 		return *x.Weight
 	}
 	return 0
+}
+
+func (x *Upstream) GetHttp2() bool {
+	if x != nil {
+		return x.Http2
+	}
+	return false
 }
 
 type TLS struct {
@@ -2298,14 +2308,15 @@ const file_interlock_proto_rawDesc = "" +
 	"\x13BALANCE_ROUND_ROBIN\x10\x01\x12\x16\n" +
 	"\x12BALANCE_LEAST_CONN\x10\x02B\n" +
 	"\n" +
-	"\baffinity\"\x8f\x02\n" +
+	"\baffinity\"\xa5\x02\n" +
 	"\bUpstream\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\tendpoints\x18\x02 \x03(\v2\x16.interlock.v1.EndpointR\tendpoints\x12#\n" +
 	"\x03tls\x18\x03 \x01(\v2\x11.interlock.v1.TLSR\x03tls\x12 \n" +
 	"\tmax_fails\x18\x04 \x01(\rH\x00R\bmaxFails\x88\x01\x01\x12<\n" +
 	"\ffail_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vfailTimeout\x12\x1b\n" +
-	"\x06weight\x18\x06 \x01(\rH\x01R\x06weight\x88\x01\x01B\f\n" +
+	"\x06weight\x18\x06 \x01(\rH\x01R\x06weight\x88\x01\x01\x12\x14\n" +
+	"\x05http2\x18\b \x01(\bR\x05http2B\f\n" +
 	"\n" +
 	"_max_failsB\t\n" +
 	"\a_weight\"\x7f\n" +
