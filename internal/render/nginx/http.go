@@ -64,7 +64,7 @@ func (f *file) user() []argument {
 func (f *file) http() {
 	o, out := &f.options, &f.out
 	raw := operatorDirectives(append(splitLines(o.SSLOpts), o.HTTPOptions...))
-	out.taken, f.operatorHeaders = directiveNames(raw), headerDirectives(raw)
+	out.taken, f.operatorHeaders = directiveNames(raw), headerDirectives(raw, "proxy_set_header")
 	out.setting("default_type", keyword("text/plain"))
 	out.setting("server_tokens", keyword("off"))
 	f.serverNamesHash()
@@ -79,9 +79,12 @@ func (f *file) http() {
 	if !o.HideInfoHeaders {
 		f.responseHeaders()
 	}
+	f.trusts = out.taken[trustedAuthorities]
+	if f.plan.http2() {
+		f.upstreamsHTTP2(raw)
+	}
 	out.raw(o.HTTPOptions)
 	f.variables()
-	f.trusts = out.taken[trustedAuthorities]
 	out.taken = nil
 }
 
@@ -189,21 +192,19 @@ var commonHeaders = [][2]keyword{
 // requestHeader writes a header that apps are told, unless the operator sets
 // it: nginx would send both.
 func (f *file) requestHeader(name, value keyword) {
-	for _, d := range f.operatorHeaders {
-		if strings.EqualFold(d.words[1], string(name)) {
-			return
-		}
+	if !sets(f.operatorHeaders, name) {
+		f.out.directive("proxy_set_header", name, value)
 	}
-	f.out.directive("proxy_set_header", name, value)
 }
 
-// responseHeaders writes what clients are told, on errors too. The app's own
-// headers of these names are left out, so that each is there once.
-func (f *file) responseHeaders() {
-	for _, h := range []struct {
-		name  keyword
-		value argument
-	}{
+// infoHeader is what clients are told, on errors too.
+type infoHeader struct {
+	name  keyword
+	value argument
+}
+
+func (f *file) infoHeaders() []infoHeader {
+	return []infoHeader{
 		{"x-request-id", keyword("$request_id")},
 		{"x-proxy-id", keyword("$hostname")},
 		{"x-server-info", literal(f.serverInfo)},
@@ -211,7 +212,13 @@ func (f *file) responseHeaders() {
 		// The time until the answer's header: how long the whole answer takes is
 		// not known when headers go out.
 		{"x-upstream-response-time", keyword("$upstream_header_time")},
-	} {
+	}
+}
+
+// responseHeaders writes what clients are told. The app's own headers of these
+// names are left out, so that each is there once.
+func (f *file) responseHeaders() {
+	for _, h := range f.infoHeaders() {
 		f.out.directive("proxy_hide_header", h.name)
 		f.out.directive("add_header", h.name, h.value, keyword("always"))
 	}

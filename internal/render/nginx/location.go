@@ -89,11 +89,15 @@ func (f *file) forward(l *location, path string, modifier ...argument) {
 	case len(l.pool.servers) == 0:
 		f.answer(path, noEndpointPage, modifier...)
 		return
-	case tls != nil && f.verifies(tls) && !f.trusts:
+	case tls != nil && f.verifies(tls) && !f.trustsFor(l.pool):
 		f.answer(path, notTrustedPage, modifier...)
 		return
 	}
 	out.block("location", append(modifier, pathPrefix(path)), func() {
+		if l.pool.http2 {
+			f.forwardHTTP2(l)
+			return
+		}
 		if l.websocket {
 			if l.strip != "" && l.strip == path {
 				f.addSlashUnlessUpgraded(l)
@@ -113,6 +117,14 @@ func (f *file) forward(l *location, path string, modifier ...argument) {
 // certificates of tasks are good. Without it nginx refuses a file that has one
 // verified, and with it all that others are served by.
 const trustedAuthorities = "proxy_ssl_trusted_certificate"
+
+// trustsFor reports whether the certificates of a pool's tasks can be verified.
+func (f *file) trustsFor(p *pool) bool {
+	if p.http2 {
+		return f.trustsHTTP2
+	}
+	return f.trusts
+}
 
 func (f *file) verifies(tls *route.TLS) bool {
 	if tls.Verify == route.VerifyDefault {

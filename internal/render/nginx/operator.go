@@ -1,6 +1,9 @@
 package nginx
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // operatorDirective is a directive of the operator's raw lines that stands in
 // no block of theirs.
@@ -137,14 +140,19 @@ func directiveNames(list []operatorDirective) map[string]bool {
 	return names
 }
 
-// headerDirectives returns the directives that set a header of the requests to
-// apps, in their order.
-func headerDirectives(list []operatorDirective) []operatorDirective {
+// headerDirectives returns the directives of a name that set a header of the
+// requests to apps, in their order.
+func headerDirectives(list []operatorDirective, name string) []operatorDirective {
 	var headers []operatorDirective
 	for _, d := range list {
-		if d.words[0] == "proxy_set_header" && len(d.words) > 1 {
+		if d.words[0] == name && len(d.words) > 1 {
 			headers = append(headers, d)
 		}
 	}
 	return headers
+}
+
+// sets reports whether any of such directives sets a header.
+func sets(list []operatorDirective, name keyword) bool {
+	return slices.ContainsFunc(list, func(d operatorDirective) bool { return strings.EqualFold(d.words[1], string(name)) })
 }

@@ -36,8 +36,9 @@ type pool struct {
 	name     string // of a closed alphabet
 	affinity route.Affinity
 	balance  route.Balance
-	tls      *route.TLS // nil: the servers speak plain HTTP
-	stream   bool       // of layer 4
+	tls      *route.TLS // nil: the servers speak without
+	http2    bool
+	stream   bool // of layer 4
 	// reuse keeps connections for later requests.
 	reuse   bool
 	servers []server
@@ -132,6 +133,11 @@ func (p *plan) textSize() int {
 	return size
 }
 
+// http2 reports whether any pool is spoken to in HTTP/2.
+func (p *plan) http2() bool {
+	return slices.ContainsFunc(p.pools, func(p *pool) bool { return p.http2 })
+}
+
 func (p *planner) host(v *route.VirtualHost) (host, error) {
 	h := host{name: v.Name, certificate: p.keys.certificate(v)}
 	for _, r := range v.Redirects {
@@ -208,6 +214,9 @@ func routeLocations(r *route.Route, p *pool) []location {
 		own.strip = r.PathPrefix
 	}
 	list := []location{own}
+	if p.http2 {
+		return list // where there are none
+	}
 	for _, path := range r.Websockets {
 		upgraded := location{path: strings.TrimRight(path, "/"), strip: own.strip, websocket: true, tlsOnly: own.tlsOnly, pool: p}
 		if i := slices.IndexFunc(list, func(l location) bool { return l.path == upgraded.path }); i >= 0 {
@@ -251,9 +260,9 @@ func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error
 	for i, u := range upstreams {
 		name := u.Name
 		if i == 0 {
-			made.tls = u.TLS
-		} else if (made.tls == nil) != (u.TLS == nil) || u.TLS != nil && *made.tls != *u.TLS {
-			return nil, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
+			made.tls, made.http2 = u.TLS, u.HTTP2
+		} else if !u.SpokenToAlike(p.upstreams[names[0]]) {
+			return nil, fmt.Errorf("the upstreams %.80q and %.80q are spoken to differently", names[0], name)
 		}
 		if weights[i] == 0 {
 			continue

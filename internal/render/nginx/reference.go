@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -92,4 +93,15 @@ func (u upstreamURL) text() (string, error) {
 	}
 	text, err := urlPath(rest).text()
 	return `"` + scheme + u.pool.name + text + `"`, err
+}
+
+// restOf is a regular expression for what is below a path, which is its first
+// group and begins with a slash.
+type restOf string
+
+func (r restOf) text() (string, error) {
+	if _, err := urlPath(r).text(); err != nil {
+		return "", err
+	}
+	return `"(?s)^` + regexp.QuoteMeta(string(r)) + `(/.*)$"`, nil
 }

@@ -111,8 +111,10 @@ type file struct {
 	agentless        bool
 	statusSocket     string
 	tempDir          string
-	trusts           bool // the operator names authorities for the certificates of tasks
-	upgradeText      string
+	// trusts and trustsHTTP2 say that the operator names authorities for the
+	// certificates of tasks.
+	trusts, trustsHTTP2 bool
+	upgradeText         string
 	// operatorHeaders are the operator's own headers of requests to apps.
 	operatorHeaders []operatorDirective
 	out             writer

@@ -140,7 +140,7 @@ func TestWhatCannotBeSaidSafelyIsAnError(t *testing.T) {
 		"to redirect to": func(t *route.Table) {
 			t.Hosts[0].Redirects = []route.Redirect{{Scheme: "http", Target: "http://a/$http_cookie"}}
 		},
-		"speak TLS differently": func(t *route.Table) {
+		"are spoken to differently": func(t *route.Table) {
 			t.Upstreams[1].TLS = &route.TLS{}
 			t.Hosts[0].Routes[0].Forward.Upstreams = []string{"service-00000", "service-00001"}
 		},

@@ -55,7 +55,7 @@ func (f *file) upstream(p *pool) {
 			f.server(s)
 		}
 		// HTTP/1.0 ends the connection with each answer.
-		if p.reuse && f.options.HTTPVersion != "1.0" {
+		if p.reuse && (p.http2 || f.options.HTTPVersion != "1.0") {
 			out.directive("keepalive", number(idleUpstreams))
 			out.directive("keepalive_timeout", duration(idleUpstreamTimeout))
 		}

@@ -45,6 +45,7 @@ type Backend struct {
 	Redirects           []Redirect // the same for all backends of a host
 	DefaultBackend      bool       // answers for the hosts that no service claims
 	SSLBackend          bool       // the tasks speak TLS
+	HTTP2Backend        bool       // the tasks speak HTTP/2: grpc_pass reaches them, proxy_pass does not
 
 	// SSLCert and SSLKey are the names of the secrets, the same where one holds
 	// both; SSLCertTarget and SSLKeyTarget the files, relative to /run/secrets.
@@ -227,7 +228,7 @@ func (c *collector) targets(b *Backend, upstreams []string) error {
 		if !known {
 			return fmt.Errorf("the table has no upstream %.80q", name)
 		}
-		b.SSLBackend = u.TLS != nil
+		b.SSLBackend, b.HTTP2Backend = u.TLS != nil, u.HTTP2
 		if u.Weight != nil && *u.Weight == 0 {
 			continue
 		}
