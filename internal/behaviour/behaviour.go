@@ -81,7 +81,15 @@ func Run(t *testing.T, kind Kind, start func(t *testing.T) Proxy) {
 		"a request over TLS is redirected where the table says so":      secureRedirects,
 		"on one port TLS ends at the proxy or goes through to the task": passthrough,
 		"passthrough comes and goes on a port in use":                   passthroughComesAndGoes,
-		"a renewed certificate takes effect and cuts no connection":     renewal,
+		"gRPC goes through in all four ways":                            grpcWays,
+		"gRPC's metadata and statuses arrive as they were sent":         grpcStatuses,
+		"gRPC's messages may be large":                                  grpcLarge,
+		"a gRPC call's end is known on the other side":                  grpcEnds,
+		"a gRPC client learns that nobody serves it":                    grpcNobody,
+		"who speaks HTTP/1.1 reaches tasks that speak HTTP/2":           http2Tasks,
+		"a task that speaks HTTP/2 sees what any other task sees":       http2Fields,
+
+		"a renewed certificate takes effect and cuts no connection": renewal,
 	} {
 		t.Run(name, func(t *testing.T) { promise(&suite{T: t, kind: kind, proxy: start(t)}) })
 	}

@@ -40,8 +40,12 @@ func (x *exchange) writeAsk(t *target, e *endpoint) {
 		b = http1.AppendLength(b, 0)
 	}
 	b = http1.AppendContent(b, r.Content)
-	if r.Continue {
+	if !t.http2 && r.Continue {
 		b = append(b, "Expect: 100-continue\r\n"...)
+	}
+	if t.http2 && r.TakesTrailers() {
+		// For one hop, it is said anew to the next: some gRPC servers insist.
+		b = append(b, "TE: trailers\r\n"...)
 	}
 	if x.upgrades(t) {
 		b = append(b, "Connection: upgrade\r\nUpgrade: websocket\r\n"...)

@@ -140,22 +140,30 @@ func (b *builder) site(host string, routes []route.Route) (*site, error) {
 			return nil, fmt.Errorf("the path %.80q is there twice or does not begin with a slash", r.PathPrefix)
 		}
 		t := &target{root: root, rewrite: r.Rewrite && root != "", tlsOnly: r.TLSOnly}
-		for _, path := range r.Websockets {
-			t.websockets = append(t.websockets, strings.TrimRight(path, "/"))
-		}
+		var spoken *route.Upstream
 		var err error
-		if t.pool, t.tls, err = b.pool(&r.Forward); err != nil {
+		if t.pool, spoken, err = b.pool(&r.Forward); err != nil {
 			return nil, fmt.Errorf("path %.80q: %w", r.PathPrefix, err)
 		}
 		t.tallies = b.tallies.all(host, t.pool.upstreams)
+		if spoken != nil {
+			t.tls, t.http2 = spoken.TLS != nil, spoken.HTTP2
+		}
+		for _, path := range r.Websockets {
+			// Over HTTP/2 there are none.
+			if !t.http2 {
+				t.websockets = append(t.websockets, strings.TrimRight(path, "/"))
+			}
+		}
 		s.add(t, len(routes))
 	}
 	return s, nil
 }
 
 // pool returns the pool of a way to forward: the same one as in the table
-// before where that had it.
-func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
+// before where that had it. Its endpoints are spoken to as those of the upstream are,
+// which is nil where there is none.
+func (b *builder) pool(f *route.Forward) (p *pool, spoken *route.Upstream, err error) {
 	names := f.Upstreams
 	if len(names) > 1 {
 		names = slices.Compact(slices.Sorted(slices.Values(names)))
@@ -164,16 +172,16 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 		u := b.upstreams[name]
 		switch {
 		case u == nil:
-			return nil, false, fmt.Errorf("the table has no upstream %.80q", name)
+			return nil, nil, fmt.Errorf("the table has no upstream %.80q", name)
 		case i == 0:
-			tls = u.spec.TLS != nil
-		case !equal(u.spec.TLS, b.upstreams[names[0]].spec.TLS):
-			return nil, false, fmt.Errorf("the upstreams %.80q and %.80q speak TLS differently", names[0], name)
+			spoken = &u.spec
+		case !u.spec.SpokenToAlike(spoken):
+			return nil, nil, fmt.Errorf("the upstreams %.80q and %.80q are spoken to differently", names[0], name)
 		}
 	}
 	key := way{f.Affinity, f.Balance, strings.Join(names, "\x00")}
 	if p = b.pools[key]; p != nil {
-		return p, tls, nil
+		return p, spoken, nil
 	}
 	if p = b.old[key]; p == nil {
 		p = &pool{affinity: f.Affinity, balance: f.Balance, upstreams: names}
@@ -182,7 +190,7 @@ func (b *builder) pool(f *route.Forward) (p *pool, tls bool, err error) {
 	for _, name := range names {
 		b.users[name] = append(b.users[name], p)
 	}
-	return p, tls, nil
+	return p, spoken, nil
 }
 
 // setMembers gives a pool the endpoints of its upstreams.

@@ -27,6 +27,8 @@ type conn struct {
 	waits                      atomic.Bool
 	// overHTTP2 says that net/http serves the connection.
 	overHTTP2 atomic.Bool
+	// ended says that the client is gone, or was sent away.
+	ended atomic.Bool
 	// asks is the endpoint's connection that an answer is awaited from.
 	asks atomic.Pointer[upstreamConn]
 
@@ -131,6 +133,7 @@ func (c *conn) endIfIdle() {
 
 // end ends the connection, whatever it is doing.
 func (c *conn) end() {
+	c.ended.Store(true)
 	c.abort()
 	if c.overHTTP2.Load() {
 		c.socket.Close() // net/http has deadlines of its own

@@ -8,6 +8,8 @@ import (
 	"net"
 	"syscall"
 
+	h2 "golang.org/x/net/http2"
+
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -16,6 +18,9 @@ var errDrained = errors.New("the endpoint takes no more requests")
 // connect returns a connection to an endpoint; fresh asks for a new one. One that
 // was used before may have been closed by the endpoint since.
 func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, error) {
+	if e.http2 {
+		return s.stream(e, host, fresh)
+	}
 	for {
 		c, open := e.takeIdle(host)
 		switch {
@@ -51,7 +56,7 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	if e.tls == nil {
 		return c, nil
 	}
-	secured := tls.Client(dialled, s.tlsConfig(e.tls, host))
+	secured := tls.Client(dialled, s.tlsConfig(e, host))
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
@@ -62,8 +67,12 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	return c, nil
 }
 
-func (s *Server) tlsConfig(t *route.TLS, host string) *tls.Config {
-	return &tls.Config{ServerName: host, RootCAs: s.options().Authorities, InsecureSkipVerify: !s.verifies(t), NextProtos: []string{"http/1.1"}}
+func (s *Server) tlsConfig(e *endpoint, host string) *tls.Config {
+	protocol := "http/1.1"
+	if e.http2 {
+		protocol = h2.NextProtoTLS
+	}
+	return &tls.Config{ServerName: host, RootCAs: s.options().Authorities, InsecureSkipVerify: !s.verifies(e.tls), NextProtos: []string{protocol}}
 }
 
 func (s *Server) verifies(t *route.TLS) bool {

@@ -35,12 +35,15 @@ type endpoint struct {
 	tls  *route.TLS
 	// service is the name of the upstream that the endpoint stands for.
 	service string
+	// http2 says that it speaks HTTP/2.
+	http2 bool
 
 	maxFails    int // 0: it is never set aside
 	failTimeout time.Duration
 
 	mu      sync.Mutex
 	idle    []*upstreamConn // the one used last is the last
+	shared  []*multiplexed  // with HTTP/2: in use or not
 	drained bool
 	fails   []time.Duration // of the last failTimeout, on the clock
 
@@ -63,6 +66,8 @@ type upstreamConn struct {
 	reused bool
 	// silenceExpected is what expectSilence said last.
 	silenceExpected bool
+	// stream says that it is for one request only, and another one carries it.
+	stream bool
 
 	// What silent and inquire work with; the functions are made once.
 	raw           syscall.RawConn
@@ -83,7 +88,7 @@ func (c *upstreamConn) Close() error {
 }
 
 func newEndpoint(addr netip.AddrPort, u *route.Upstream) *endpoint {
-	e := &endpoint{addr: addr, text: addr.String(), tls: u.TLS, service: u.Name, maxFails: defaultMaxFails, failTimeout: u.FailTimeout}
+	e := &endpoint{addr: addr, text: addr.String(), tls: u.TLS, http2: u.HTTP2, service: u.Name, maxFails: defaultMaxFails, failTimeout: u.FailTimeout}
 	e.hash = hashOf(e.text)
 	if u.MaxFails != nil {
 		e.maxFails = *u.MaxFails
@@ -131,10 +136,9 @@ func (e *endpoint) drain() {
 	e.mu.Lock()
 	idle := e.idle
 	e.idle, e.drained = nil, true
+	quiet := e.takeQuiet(func(*multiplexed) bool { return true })
 	e.mu.Unlock()
-	for _, c := range idle {
-		c.Close()
-	}
+	closeAll(idle, quiet)
 }
 
 // expire closes the connections that have been idle for too long.
@@ -146,9 +150,17 @@ func (e *endpoint) expire(now time.Duration) {
 	}
 	expired := slices.Clone(e.idle[:old])
 	e.idle = slices.Delete(e.idle, 0, old)
+	quiet := e.takeQuiet(func(m *multiplexed) bool { return now-m.idleSince > idleUpstream })
 	e.mu.Unlock()
-	for _, c := range expired {
+	closeAll(expired, quiet)
+}
+
+func closeAll(idle []*upstreamConn, quiet []*multiplexed) {
+	for _, c := range idle {
 		c.Close()
+	}
+	for _, m := range quiet {
+		_ = m.Close()
 	}
 }
 
@@ -176,7 +188,13 @@ func (e *endpoint) asideFor(now time.Duration) time.Duration {
 func (e *endpoint) idles() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.idle)
+	n := len(e.idle)
+	for _, m := range e.shared {
+		if m.streams == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // failed counts a failure and sets the endpoint aside for too many. It reports

@@ -7,6 +7,10 @@ import (
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
 )
 
+// clientClosed is what the access log has for a client that was gone before its
+// answer, as nginx has it.
+const clientClosed = 499
+
 // maxTries bounds how many endpoints one request is tried at.
 const maxTries = 5
 
@@ -44,6 +48,12 @@ func (x *exchange) forward(t *target) end {
 		if err == nil {
 			e.succeeded()
 			return x.relay(c)
+		}
+		if x.conn.ended.Load() {
+			// It is nobody's failure.
+			_ = x.upload.stop(x)
+			x.facts.status = clientClosed
+			return closeNow
 		}
 		if over := x.upload.stop(x); over != nil {
 			return x.refuse(over)
@@ -137,6 +147,9 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 	limits := &x.server.options().Limits
 	x.conn.asks.Store(c)
+	if x.conn.ended.Load() {
+		return errClientGone
+	}
 	c.expectSilence(!x.upload.whole || upgrade)
 	if x.upload.whole && c.inquires() {
 		return x.inquire(c, upgrade)
@@ -145,7 +158,7 @@ func (x *exchange) question(c *upstreamConn, upgrade bool) error {
 		x.reply.buf = takeSmall()
 	}
 	x.reply.use(&c.link, x.reply.buf, 0)
-	if c.reused && !c.silent() {
+	if c.reused && !c.stream && !c.silent() {
 		return errSpoke
 	}
 	if err := c.write(x.ask, limits.Answer); err != nil && x.upload.whole {
@@ -226,9 +239,12 @@ func (x *exchange) interim(c *upstreamConn) error {
 // awaitContinue gives the endpoint a second to say whether it wants the
 // content. Some never say so, and only wait for it (RFC 9110, section 10.1.1).
 func (x *exchange) awaitContinue(c *upstreamConn) error {
-	err := x.reply.more(expectation)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return err
+	// One that speaks HTTP/2 need not be asked: it takes content when it wants.
+	if !c.stream {
+		err := x.reply.more(expectation)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
 	}
 	x.out = append(x.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
 	if err := x.flush(); err != nil {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -96,38 +95,27 @@ func withOwner(ctx context.Context, secured net.Conn) context.Context {
 	return context.WithValue(ctx, ownerKey{}, secured.(*tls.Conn).NetConn().(*replayed).owner)
 }
 
-var errNotWhole = errors.New("the stream is not whole")
-
-// serveStream passes a stream to an exchange and its answer back, over a
-// connection in memory.
+// serveStream has an exchange serve a stream.
 func serveStream(w http.ResponseWriter, r *http.Request) {
 	owner := r.Context().Value(ownerKey{}).(*conn)
-	near, far := net.Pipe()
-	var both sync.WaitGroup
-	both.Go(func() { owner.stream(far).serve() })
-	both.Go(func() {
-		if sendStream(near, r) != nil {
-			near.Close()
-		}
-	})
-	stop := context.AfterFunc(r.Context(), func() { near.Close() })
-	err := answerStream(w, near, r)
+	s := newStream(w, r)
+	c := owner.stream(s)
+	c.buf, c.received = s.head()
+	stop := context.AfterFunc(r.Context(), c.end)
+	x := takeExchange(c)
+	x.serve()
+	x.release()
 	stop()
-	near.Close()
-	r.Body.Close()
-	both.Wait()
-	if err != nil {
+	if !s.finish() {
 		panic(http.ErrAbortHandler) // the stream is reset
 	}
 }
 
 // stream is a connection of the same client for one request.
-func (c *conn) stream(far net.Conn) *conn {
-	s := &conn{
-		link: link{Conn: far, socket: far, clock: c.clock}, server: c.server,
+func (c *conn) stream(s *stream) *conn {
+	return &conn{
+		link: link{Conn: s, socket: s, clock: c.clock}, server: c.server,
 		proto: c.proto, name: c.name, version: 2, number: c.number, tlsVersion: c.tlsVersion, cipher: c.cipher,
 		remote: c.remote, address: c.address, trusted: c.trusted,
 	}
-	s.receive = s.tryReceive
-	return s
 }

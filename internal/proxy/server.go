@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	h2 "golang.org/x/net/http2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/interlock-lb/interlock/internal/logformat"
@@ -37,8 +38,10 @@ type Server struct {
 
 	clients clients
 	http2   http2
-	stopped atomic.Bool
-	stats   counters
+	// transport speaks HTTP/2 to endpoints.
+	transport *h2.Transport
+	stopped   atomic.Bool
+	stats     counters
 	// unrouted counts the requests that no host of a table takes.
 	unrouted tally
 	// leaving are the endpoints that tables have no longer and that still work;
@@ -62,7 +65,7 @@ type Entrance struct {
 
 // New returns a server that has no table yet. Its entrances are served by Run.
 func New(o Options) *Server {
-	s := &Server{logger: o.Logger, clock: newClock()}
+	s := &Server{logger: o.Logger, clock: newClock(), transport: newTransport()}
 	s.table.Store(&table{})
 	s.clients.init()
 	s.http2.init(o)

@@ -1,21 +1,53 @@
 package proxy
 
 import (
-	"bufio"
+	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httputil"
-	"sync"
+	"strconv"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
 )
 
-// sendStream writes the request of a stream as one of HTTP/1.1, which the
-// exchange then reads as strictly as any other.
-func sendStream(to net.Conn, r *http.Request) error {
-	head := append(takeSmall()[:0], r.Method...)
-	defer func() { giveBack(head) }()
+// stream is a stream of HTTP/2 as a connection: the exchange reads the request of
+// the stream from it as one of HTTP/1.1, as strictly as any other, and writes the
+// answer to it, which goes on as it comes. Nothing is between the two: reading
+// reads the stream's content, and writing writes it.
+type stream struct {
+	request *http.Request
+	w       http.ResponseWriter
+	control *http.ResponseController
+
+	framed []byte // of the request, and not read yet
+	ended  bool   // all of the request is framed or read
+
+	answer   http1.Response
+	began    bool // the head of the answer has gone
+	whole    bool // and all that follows it
+	left     int64
+	chunks   http1.Chunks
+	leftover []byte // the beginning of a chunk's framing
+
+	reading, writing allowance
+}
+
+var errNoAnswer = errors.New("what was to be sent is no answer")
+
+func newStream(w http.ResponseWriter, r *http.Request) *stream {
+	s := &stream{w: w, control: http.NewResponseController(w), request: r}
+	s.reading.cut = func() { r.Body.Close() }
+	s.writing.cut = func() { _ = s.control.SetWriteDeadline(time.Unix(1, 0)) }
+	return s
+}
+
+// head is the head of the request, in a buffer.
+func (s *stream) head() (buf []byte, received int) {
+	r := s.request
+	small := takeSmall()
+	head := append(small[:0], r.Method...)
 	head = append(head, ' ')
 	head = append(head, r.RequestURI...)
 	head = append(head, " HTTP/1.1\r\n"...)
@@ -36,16 +68,14 @@ func sendStream(to net.Conn, r *http.Request) error {
 	case r.ContentLength < 0:
 		head = http1.AppendContent(head, http1.Content{Framing: http1.Chunked})
 	}
-	if _, err := to.Write(append(head, "\r\n"...)); err != nil {
-		return err
+	s.ended = r.ContentLength == 0
+	head = append(head, "\r\n"...)
+	if cap(head) == smallBuffer {
+		return small, len(head)
 	}
-	switch {
-	case r.ContentLength > 0:
-		return copyCounted(to, r)
-	case r.ContentLength < 0:
-		return copyChunked(to, r)
-	}
-	return nil
+	giveBack(small)
+	large := takeLarge()
+	return large, copy(large, head)
 }
 
 func appendText(dst []byte, name, value string) []byte {
@@ -55,111 +85,206 @@ func appendText(dst []byte, name, value string) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func copyCounted(to net.Conn, r *http.Request) error {
-	buf := takeLarge()
-	defer giveBack(buf)
-	n, err := io.CopyBuffer(onlyWriter{to}, r.Body, buf)
-	if err == nil && n != r.ContentLength {
-		err = errNotWhole
-	}
-	return err
-}
-
-func copyChunked(to net.Conn, r *http.Request) error {
-	buf := takeLarge()
-	defer giveBack(buf)
-	chunks := httputil.NewChunkedWriter(to)
-	if _, err := io.CopyBuffer(onlyWriter{chunks}, r.Body, buf); err != nil {
-		return err
-	}
-	if err := chunks.Close(); err != nil {
-		return err
-	}
-	var end []byte
-	for name, values := range r.Trailer {
-		for _, value := range values {
-			end = appendText(end, name, value)
+// Read reads the content of the request, in chunks unless its length is known.
+func (s *stream) Read(b []byte) (int, error) {
+	for len(s.framed) == 0 {
+		switch {
+		case s.ended:
+			return 0, io.EOF
+		case s.request.ContentLength > 0:
+			return s.readBody(b)
+		}
+		if n, err := s.readChunk(b); n > 0 || err != nil {
+			return n, err
 		}
 	}
-	_, err := to.Write(append(end, "\r\n"...))
-	return err
+	n := copy(b, s.framed)
+	s.framed = s.framed[n:]
+	return n, nil
 }
 
-// onlyWriter keeps io.CopyBuffer from ways of its own, with buffers of its own.
-type onlyWriter struct{ io.Writer }
+// The framing of a chunk has a size of as many digits as any needs.
+const (
+	sizeLine   = len("00000000\r\n")
+	leastChunk = sizeLine + 64 + len("\r\n")
+)
 
-var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, smallBuffer) }}
+// readChunk reads the next content into b, framed; or into framed, where b is too
+// small, or it was the last.
+func (s *stream) readChunk(b []byte) (int, error) {
+	room := b
+	if len(b) < leastChunk {
+		room = make([]byte, leastChunk)
+	}
+	n, err := s.readBody(room[sizeLine : len(room)-len("\r\n")])
+	var chunk []byte
+	if n > 0 {
+		copy(room, "00000000\r\n")
+		digits := strconv.AppendUint(room[len(room):], uint64(n), 16)
+		copy(room[sizeLine-len("\r\n")-len(digits):], digits)
+		copy(room[sizeLine+n:], "\r\n")
+		chunk = room[:sizeLine+n+len("\r\n")]
+	}
+	if isEOF(err) {
+		s.ended = true
+		s.framed = appendTrailers(nil, s.request.Trailer)
+		err = nil
+	}
+	if len(b) < leastChunk {
+		s.framed = append(chunk, s.framed...)
+		return 0, err
+	}
+	return len(chunk), err
+}
 
-// answerStream gives a stream the answer of an exchange.
-func answerStream(w http.ResponseWriter, from net.Conn, r *http.Request) error {
-	in := readers.Get().(*bufio.Reader)
-	in.Reset(from)
-	defer func() {
-		in.Reset(nil)
-		readers.Put(in)
-	}()
-	for {
-		answer, err := http.ReadResponse(in, r)
+func (s *stream) readBody(b []byte) (int, error) {
+	if err := s.reading.enter(); err != nil {
+		return 0, err
+	}
+	n, err := s.request.Body.Read(b)
+	return n, s.reading.leave(err)
+}
+
+// Write sends what the exchange writes: whole heads, and content as it comes. It
+// goes out at once, but for the end, which does when the stream is left.
+func (s *stream) Write(b []byte) (int, error) {
+	if err := s.writing.enter(); err != nil {
+		return 0, err
+	}
+	if err := s.writing.leave(s.write(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func (s *stream) write(b []byte) error {
+	for len(b) > 0 && !s.began {
+		n, err := s.writeHead(b)
 		if err != nil {
 			return err
 		}
-		copyFields(w.Header(), answer.Header)
-		if answer.StatusCode >= 200 {
-			return passAnswer(w, answer, in)
-		}
-		w.WriteHeader(answer.StatusCode)
-		clear(w.Header())
+		b = b[n:]
 	}
-}
-
-// copyFields leaves out what HTTP/2 does not have.
-func copyFields(to, from http.Header) {
-	for name, values := range from {
-		switch name {
-		case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade":
-		default:
-			to[name] = values
-		}
-	}
-}
-
-func passAnswer(w http.ResponseWriter, answer *http.Response, in *bufio.Reader) error {
-	defer answer.Body.Close()
-	if _, said := w.Header()["Content-Type"]; !said {
-		w.Header()["Content-Type"] = nil // net/http would guess one
-	}
-	w.WriteHeader(answer.StatusCode)
-	if err := passContent(w, answer, in); err != nil {
+	if err := s.writeContent(b); err != nil || s.whole {
 		return err
 	}
-	for name, values := range answer.Trailer {
-		w.Header()[http.TrailerPrefix+name] = values
+	return s.control.Flush()
+}
+
+// writeHead sends the head at the start of b, and returns how long it is.
+func (s *stream) writeHead(b []byte) (int, error) {
+	n, err := http1.HeadLength(b, 0)
+	if err == nil && n == 0 {
+		err = errNoAnswer
 	}
+	if err == nil {
+		err = s.answer.Parse(b[:n], s.request.Method == http.MethodHead)
+	}
+	if err != nil {
+		return 0, err
+	}
+	header := s.w.Header()
+	for i := range s.answer.Fields {
+		f := &s.answer.Fields[i]
+		if f.Known == http1.ContentLength || !s.answer.ForOneHop(f) {
+			name := http.CanonicalHeaderKey(string(f.Name))
+			header[name] = append(header[name], string(f.Value))
+		}
+	}
+	if s.answer.Status < http.StatusOK {
+		s.w.WriteHeader(s.answer.Status)
+		clear(header)
+		return n, nil
+	}
+	if _, said := header["Content-Type"]; !said {
+		header["Content-Type"] = nil // net/http would guess one
+	}
+	s.w.WriteHeader(s.answer.Status)
+	s.began, s.left = true, s.answer.Content.Length
+	s.whole = s.answer.Content.Framing == http1.NoContent
+	return n, nil
+}
+
+func (s *stream) writeContent(b []byte) error {
+	switch {
+	case len(b) == 0:
+		return nil
+	case s.whole:
+		return errNoAnswer
+	case s.answer.Content.Framing == http1.Chunked:
+		return s.writeChunks(b)
+	}
+	_, err := s.w.Write(b)
+	s.left -= int64(len(b))
+	s.whole = s.left == 0
+	return err
+}
+
+func (s *stream) writeChunks(b []byte) error {
+	if len(s.leftover) > 0 {
+		b = append(s.leftover, b...)
+	}
+	for {
+		piece, n, done, err := s.chunks.Next(b)
+		b = b[n:]
+		if err == nil && len(piece) > 0 {
+			_, err = s.w.Write(piece)
+		}
+		switch {
+		case err != nil:
+			return err
+		case done:
+			s.whole = true
+			s.writeTrailers()
+			return nil
+		case n == 0:
+			s.leftover = bytes.Clone(b)
+			return nil
+		}
+	}
+}
+
+func (s *stream) writeTrailers() {
+	header := s.w.Header()
+	for i := range s.chunks.Trailers {
+		f := &s.chunks.Trailers[i]
+		name := http.TrailerPrefix + http.CanonicalHeaderKey(string(f.Name))
+		header[name] = append(header[name], string(f.Value))
+	}
+}
+
+// finish ends what deadlines may do, and reports whether all of the answer was
+// sent. Nothing may follow.
+func (s *stream) finish() bool {
+	s.reading.end()
+	s.writing.end()
+	return s.whole
+}
+
+// Close does nothing: net/http closes the stream by what finish says.
+func (s *stream) Close() error { return nil }
+
+// SetReadDeadline is net.Conn's.
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.reading.move(t)
 	return nil
 }
 
-// passContent passes content on as it comes: what waits for more is flushed.
-func passContent(w http.ResponseWriter, answer *http.Response, in *bufio.Reader) error {
-	buf := takeLarge()
-	defer giveBack(buf)
-	flusher := http.NewResponseController(w)
-	for left := answer.ContentLength; ; {
-		n, err := answer.Body.Read(buf)
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return err
-			}
-			left -= int64(n)
-		}
-		switch {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		case in.Buffered() == 0 && left != 0:
-			if err := flusher.Flush(); err != nil {
-				return err
-			}
-		}
-	}
+// SetWriteDeadline is net.Conn's.
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.writing.move(t)
+	return nil
 }
+
+// SetDeadline is net.Conn's.
+func (s *stream) SetDeadline(t time.Time) error {
+	s.reading.move(t)
+	s.writing.move(t)
+	return nil
+}
+
+// LocalAddr is there for net.Conn's sake.
+func (s *stream) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr is there for net.Conn's sake.
+func (s *stream) RemoteAddr() net.Addr { return nil }

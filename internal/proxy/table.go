@@ -73,8 +73,8 @@ type target struct {
 	tlsOnly    bool
 	websockets []string
 	pool       *pool
-	// tls says that the endpoints speak it.
-	tls bool
+	// tls and http2 say that the endpoints speak it.
+	tls, http2 bool
 	// tallies count the requests, by service.
 	tallies []*tally
 }

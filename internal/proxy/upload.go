@@ -72,7 +72,12 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 	u.out, u.to = takeLarge()[:0], c
 	u.started, u.running = true, true
 	u.most, u.send = limits.MaxBody, limits.Answer
-	u.content.begin(&u.in, x.request.Content, limits.Body)
+	within := limits.Body
+	if c.stream {
+		// It may be a conversation, in which the client listens for a while.
+		within = limits.Answer
+	}
+	u.content.begin(&u.in, x.request.Content, within)
 	go func() { u.done <- u.flow() }()
 }
 

@@ -23,6 +23,7 @@ const (
 	Upgrade
 	HopByHop // the others that RFC 9110, section 7.6.1, names: never forwarded
 	Trailer
+	TE // never forwarded either; RFC 9110, section 10.1.4
 	Date
 	Cookie
 	Referer
@@ -52,7 +53,7 @@ var knownFields = byLetter([]knownField{
 	{"keep-alive", HopByHop},
 	{"proxy-connection", HopByHop},
 	{"referer", Referer},
-	{"te", HopByHop},
+	{"te", TE},
 	{"trailer", Trailer},
 	{"transfer-encoding", TransferEncoding},
 	{"upgrade", Upgrade},

@@ -144,6 +144,22 @@ func (r *Request) checkHost(hosts int) error {
 	return nil
 }
 
+// TakesTrailers reports whether the client says that it does.
+func (r *Request) TakesTrailers() bool {
+	for i := range r.Fields {
+		if r.Fields[i].Known != TE {
+			continue
+		}
+		for list := r.Fields[i].Value; len(list) > 0; {
+			var coding []byte
+			if coding, list = element(list); Same(coding, "trailers") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Declared reports whether the content's length is announced as zero bytes,
 // which apps want to be told of methods that usually have content.
 func (r *Request) Declared() bool {
@@ -163,7 +179,7 @@ func (r *Request) ForOneHop(f *Field) bool {
 // forOneHop is for both kinds of messages; content is framed anew.
 func forOneHop(f *Field) bool {
 	switch f.Known {
-	case Connection, ContentLength, TransferEncoding, Upgrade, HopByHop:
+	case Connection, ContentLength, TransferEncoding, Upgrade, TE, HopByHop:
 		return true
 	}
 	return false
