@@ -100,6 +100,7 @@ func (a *app) writePong(w http.ResponseWriter, r *http.Request) {
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-App-Protocol", r.Proto)
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	_, _ = body.WriteTo(w) // fails only where the client left
 }

@@ -35,12 +35,17 @@ type server struct {
 // newServer serves app, over TLS if a configuration is given. At the end it
 // lets requests run for up to drain.
 func newServer(app *app, tlsConfig *tls.Config, drain time.Duration) *server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &server{
 		app:   app,
 		drain: drain,
 		http: &http.Server{
 			Handler:           app.routes(),
 			TLSConfig:         tlsConfig,
+			Protocols:         &protocols,
 			ReadHeaderTimeout: readHeaderLimit,
 			IdleTimeout:       idleLimit,
 			WriteTimeout:      writeLimit,

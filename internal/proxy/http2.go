@@ -101,6 +101,7 @@ func serveStream(w http.ResponseWriter, r *http.Request) {
 	s := newStream(w, r)
 	c := owner.stream(s)
 	c.buf, c.received = s.head()
+	c.got = int64(c.received)
 	stop := context.AfterFunc(r.Context(), c.end)
 	x := takeExchange(c)
 	x.serve()

@@ -31,7 +31,7 @@ func TestRoutingRunsAsWritten(t *testing.T) {
 	waitForSameTable(t)
 	checkShare(t, "canary.local", "v2", 5, 1)
 	w.section(t, "Blue-green")
-	for _, title := range []string{"Context root", "Default backend", "Redirects", "Sticky sessions", "Tasks that differ", "Websockets"} {
+	for _, title := range []string{"Context root", "Default backend", "Redirects", "Sticky sessions", "Tasks that differ", "Websockets", "HTTP/2 and gRPC"} {
 		w.section(t, title)
 	}
 	w.section(t, "A service's virtual IP")
