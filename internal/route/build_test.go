@@ -141,6 +141,15 @@ func TestTasksOnALostNodeServeOnlyWhileThereAreNoOthers(t *testing.T) {
 	expect(t, s.NodeDown(2), "demo.local/: demo[10.0.0.1:30001 10.0.0.2:30002]\n")
 }
 
+// Swarm wants all tasks of a lost node shut down, which it cannot tell them.
+func TestServicesWithAllNodesLostAreServedByWhatRunsThere(t *testing.T) {
+	s := NewSwarm(2).Service("demo", labels("hosts", "demo.local", "port", "8080")).
+		Task("demo", 1, 1, HostPort(8080, 30001), States(snapshot.TaskRunning, snapshot.TaskShutdown)).
+		Task("demo", 2, 2, HostPort(8080, 30002), States(snapshot.TaskRunning, snapshot.TaskRemove)).
+		Task("demo", 3, 2, HostPort(8080, 30003), States(snapshot.TaskPending, snapshot.TaskRunning))
+	expect(t, s.NodeDown(1).NodeDown(2), "demo.local/: demo[10.0.0.1:30001]\n")
+}
+
 func TestAServiceScaledToNothingKeepsItsHost(t *testing.T) {
 	expect(t, NewSwarm(1).Service("demo", labels("hosts", "demo.local", "port", "8080")), "demo.local/: demo[]\n")
 }

@@ -71,12 +71,15 @@ func virtualIP(s *snapshot.Service, network string) (netip.Addr, bool) {
 func (b *builder) usable(service string) []*snapshot.Task {
 	var ready, doubtful []*snapshot.Task
 	for _, t := range b.snap.TasksOf(service) {
-		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
-			continue
-		}
-		if n := b.nodes[t.NodeID]; n != nil && n.Ready {
+		n := b.nodes[t.NodeID]
+		reached := n != nil && n.Ready
+		switch {
+		case t.State != snapshot.TaskRunning:
+		case reached && t.Desired == snapshot.TaskRunning:
 			ready = append(ready, t)
-		} else {
+		case !reached && t.Desired <= snapshot.TaskShutdown:
+			// Swarm wants to replace all tasks of such a node, which has not heard of
+			// it. A task that is to be removed is one that nobody wants any more.
 			doubtful = append(doubtful, t)
 		}
 	}
