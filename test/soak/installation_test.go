@@ -134,11 +134,10 @@ func (i *installation) waitServed(t *testing.T, route load.Route, tasks int) {
 func (i *installation) restore(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	var off []*lab.Node
 	for _, n := range site.Lab.Nodes() {
 		if !n.Running() {
-			if err := n.Start(ctx); err != nil {
-				t.Error(err)
-			}
+			off = append(off, n)
 			continue
 		}
 		for _, err := range []error{n.Resume(ctx), n.Heal(ctx), n.LinkUp(ctx)} {
@@ -146,6 +145,9 @@ func (i *installation) restore(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+	if err := switchOn(ctx, off); err != nil {
+		t.Error(err)
 	}
 	if err := site.Lab.WaitConverged(ctx, patience); err != nil {
 		t.Error(err)

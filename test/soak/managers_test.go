@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/interlock-lb/interlock/test/lab"
 	"github.com/interlock-lb/interlock/test/load"
 )
@@ -41,9 +43,7 @@ func managersGone(t *testing.T, i *installation) load.Result {
 		}
 	}
 	time.Sleep(long(20 * time.Second))
-	for _, n := range gone {
-		check(t, n.Start(t.Context()))
-	}
+	check(t, switchOn(t.Context(), gone))
 	eventually(t, "the managers have a leader", func(ctx context.Context) error {
 		_, err := site.Lab.Leader(ctx)
 		return err
@@ -56,6 +56,15 @@ func managersGone(t *testing.T, i *installation) load.Result {
 	i.waitFollowed(t, "led.local")
 	within(t, "after there was a leader a new label was live", time.Since(began), newLeaderLimit)
 	return l.Stop()
+}
+
+// switchOn starts nodes all at once: managers without a majority do not answer.
+func switchOn(ctx context.Context, nodes []*lab.Node) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, n := range nodes {
+		group.Go(func() error { return n.Start(ctx) })
+	}
+	return group.Wait()
 }
 
 // cutOff separates the core from its manager, and then the workers from all
