@@ -65,8 +65,12 @@ func (c comparison) turns(b *testing.B, all []*process, ask load) {
 func measureOne(b *testing.B, p *process, ask load) sample {
 	before := p.cpu(b)
 	o := ask(b, p, loadFor)
+	used := p.cpu(b) - before
+	if used == 0 || o.Requests == 0 {
+		b.Fatalf("%s did nothing in %v: the machine is too busy to measure", p.name, loadFor)
+	}
 	return sample{
-		Micros: float64((p.cpu(b) - before).Microseconds()) / float64(o.Requests),
+		Micros: float64(used.Microseconds()) / float64(o.Requests),
 		Rate:   float64(o.Requests) / o.Took.Seconds(),
 		P50:    milliseconds(o.P50), P99: milliseconds(o.P99),
 		Memory: float64(p.memory(b)) * 1024 / 1e6,

@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // conn is a client's connection, or one of its streams. While it waits for a
@@ -32,12 +34,14 @@ type conn struct {
 	// asks is the endpoint's connection that an answer is awaited from.
 	asks atomic.Pointer[upstreamConn]
 
-	// What receive, which raw calls, works with.
-	raw      syscall.RawConn
-	receive  func(fd uintptr) bool
-	buf      []byte
-	received int
-	first    [1]byte
+	// What receive and transmit, which raw calls, work with.
+	raw               syscall.RawConn
+	receive, transmit func(fd uintptr) bool
+	buf               []byte
+	received          int
+	first             [1]byte
+	rest              []byte // to be sent
+	fault             error
 }
 
 func newConn(s *Server, accepted net.Conn) *conn {
@@ -53,7 +57,7 @@ func newConn(s *Server, accepted net.Conn) *conn {
 	if with, ok := accepted.(syscall.Conn); ok {
 		c.raw, _ = with.SyscallConn() // it fails where the connection is closed
 	}
-	c.receive = c.tryReceive
+	c.receive, c.transmit = c.tryReceive, c.tryTransmit
 	return c
 }
 
@@ -122,6 +126,27 @@ func (c *conn) tryReceive(fd uintptr) bool {
 	}
 	giveBack(b)
 	return errno != syscall.EAGAIN
+}
+
+// write sends all of b.
+func (c *conn) write(b []byte, within time.Duration) error {
+	if c.raw == nil {
+		return c.link.write(b, within)
+	}
+	c.allowWrite(within)
+	c.rest, c.fault = b, nil
+	err := c.raw.Write(c.transmit)
+	c.put += int64(len(b) - len(c.rest))
+	c.rest = nil
+	return cmp.Or(err, c.fault)
+}
+
+// tryTransmit sends what the kernel takes at once; false asks to be called again
+// when there is room for more.
+func (c *conn) tryTransmit(fd uintptr) bool {
+	n, errno := transmit(fd, c.rest)
+	c.rest, c.fault = c.rest[n:], fault(errno)
+	return c.fault != nil || len(c.rest) == 0
 }
 
 // endIfIdle ends a connection that waits for a request.
