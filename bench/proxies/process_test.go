@@ -51,15 +51,18 @@ func start(b *testing.B, name string, command *exec.Cmd, addr string, secure boo
 	}
 	command.Stdout, command.Stderr = os.Stderr, os.Stderr
 	check(b, command.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = command.Wait() // its state says how it ended
+	}()
 	b.Cleanup(func() { p.stop(b, command, ended) })
-	p.awaitAnswer(b, ended)
+	p.awaitAnswer(b, command, ended)
 	p.pids = family(b, command.Process.Pid)
 	return p
 }
 
-func (p *process) stop(b *testing.B, command *exec.Cmd, ended chan error) {
+func (p *process) stop(b *testing.B, command *exec.Cmd, ended <-chan struct{}) {
 	_ = command.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-ended:
@@ -70,7 +73,7 @@ func (p *process) stop(b *testing.B, command *exec.Cmd, ended chan error) {
 	}
 }
 
-func (p *process) awaitAnswer(b *testing.B, ended chan error) {
+func (p *process) awaitAnswer(b *testing.B, command *exec.Cmd, ended <-chan struct{}) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: time.Second}
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		response, err := client.Get(p.url + "/")
@@ -82,9 +85,8 @@ func (p *process) awaitAnswer(b *testing.B, ended chan error) {
 			return
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			b.Fatalf("%s has ended: %v", p.name, err)
+		case <-ended:
+			b.Fatalf("%s has ended: %v", p.name, command.ProcessState)
 		default:
 		}
 		if time.Now().After(deadline) {
