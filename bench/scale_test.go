@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/core"
 	"github.com/interlock-lb/interlock/internal/delivery"
 	"github.com/interlock-lb/interlock/internal/pki"
@@ -125,7 +126,11 @@ func (s *simulated) Seal(words ...string) string { return fmt.Sprint(words) }
 
 func (s *simulated) Deliver(string, []delivery.Proxy, *delivery.Bundle) {}
 func (s *simulated) Try(string, string, *delivery.Bundle)               {}
-func (s *simulated) Statuses() ([]delivery.Status, <-chan struct{})     { return nil, nil }
+
+// Probe has nobody who could ask.
+func (s *simulated) Probe(string, []netip.AddrPort) admission.Answer { return admission.Answer{} }
+
+func (s *simulated) Statuses() ([]delivery.Status, <-chan struct{}) { return nil, nil }
 
 // BenchmarkLargeSwarm measures what the core needs for a table of a large Swarm,
 // and for one task's change in it.
