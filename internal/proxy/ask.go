@@ -76,9 +76,12 @@ func (x *exchange) passes(f *http1.Field, trusted bool) bool {
 func (x *exchange) appendClient(b []byte, trusted bool) []byte {
 	r := &x.request
 	b = append(b, "X-Forwarded-For: "...)
-	if before := r.Value(http1.ForwardedFor); trusted && len(before) > 0 {
-		b = append(b, before...)
-		b = append(b, ", "...)
+	for i := range r.Fields {
+		// The last of several is the one that the trusted proxy has added.
+		if f := &r.Fields[i]; trusted && f.Known == http1.ForwardedFor && len(f.Value) > 0 {
+			b = append(b, f.Value...)
+			b = append(b, ", "...)
+		}
 	}
 	b = append(b, x.conn.address...)
 	b = append(b, "\r\n"...)

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"slices"
+
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
 )
 
@@ -69,6 +71,12 @@ func (x *exchange) appendFields() {
 	}
 }
 
+// trailers are those of an answer that go on: what holds for its fields holds for
+// them.
+func (x *exchange) trailers() []http1.Field {
+	return slices.DeleteFunc(x.content.chunks.Trailers, func(f http1.Field) bool { return x.response.ForOneHop(&f) })
+}
+
 // stream sends the content of an answer as it comes, the first of it together
 // with the head.
 func (x *exchange) stream(framing http1.Framing) error {
@@ -77,7 +85,7 @@ func (x *exchange) stream(framing http1.Framing) error {
 		switch {
 		case isEOF(err):
 			if framing == http1.Chunked {
-				x.out = http1.AppendLastChunk(x.out, x.content.chunks.Trailers)
+				x.out = http1.AppendLastChunk(x.out, x.trailers())
 			}
 			return x.flush()
 		case err != nil:

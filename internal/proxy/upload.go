@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
@@ -27,7 +28,8 @@ type upload struct {
 	in      inflow
 	out     []byte
 	to      *upstreamConn
-	most    int64 // bytes
+	most    int64     // bytes
+	of      *exchange // whose head says which trailers end here
 	send    time.Duration
 }
 
@@ -72,6 +74,7 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 	u.out, u.to = takeLarge()[:0], c
 	u.started, u.running = true, true
 	u.most, u.send = limits.MaxBody, limits.Answer
+	u.of = x
 	within := limits.Body
 	if c.stream {
 		// It may be a conversation, in which the client listens for a while.
@@ -98,7 +101,7 @@ func (u *upload) flow() error {
 	}
 	if isEOF(err) {
 		if u.content.framing == http1.Chunked {
-			u.out = http1.AppendLastChunk(u.out, u.content.chunks.Trailers)
+			u.out = http1.AppendLastChunk(u.out, u.trailers())
 		}
 		return u.flush()
 	}
@@ -106,6 +109,11 @@ func (u *upload) flow() error {
 		u.to.abort()
 	}
 	return err
+}
+
+// trailers are those that go on: what holds for a client's fields holds for them.
+func (u *upload) trailers() []http1.Field {
+	return slices.DeleteFunc(u.content.chunks.Trailers, func(f http1.Field) bool { return !u.of.passes(&f, false) })
 }
 
 // pass sends a piece, or keeps it to be sent with the next; an empty one says
@@ -198,7 +206,7 @@ func (u *upload) ended(x *exchange) {
 	u.running = false
 	x.past = x.in.buf // the request's head is there
 	x.in = u.in
-	u.in, u.to = inflow{}, nil
+	u.in, u.to, u.of = inflow{}, nil, nil
 	giveBack(u.out)
 	u.out = nil
 }
