@@ -34,6 +34,9 @@ func chaos(c net.Conn) {
 				return says(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(name), name)
 			},
 			func() bool { return says(c, "HTTP/1.1 200 OK\r\n\r\n%s", name) && false },
+			func() bool {
+				return says(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(name)) && drips(c, name)
+			},
 			// An answer too many, which is nobody's.
 			func() bool {
 				return says(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%sHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nnobody", len(name), name)
@@ -72,6 +75,17 @@ func chaos(c net.Conn) {
 func says(c net.Conn, format string, args ...any) bool {
 	_, err := fmt.Fprintf(c, format, args...)
 	return err == nil
+}
+
+// drips sends a text byte by byte.
+func drips(c net.Conn, text string) bool {
+	for i := range len(text) {
+		if _, err := io.WriteString(c, text[i:i+1]); err != nil {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return true
 }
 
 // listen serves connections until the test ends.
@@ -123,7 +137,18 @@ func ask(transport *http.Transport, addr, name string) (content string, status i
 	return string(all), response.StatusCode, err
 }
 
-func TestWhateverAppsDoNobodyGetsAnothersAnswer(t *testing.T) {
+func TestWhateverAppsDoNothingIsLeftOver(t *testing.T) {
+	before := openFiles(t)
+	t.Run("nobody gets another's answer", nobodyGetsAnothersAnswer)
+	for deadline := time.Now().Add(patience); openFiles(t) > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d files and sockets are open, %d were before", openFiles(t), before)
+		}
+	}
+}
+
+// nobodyGetsAnothersAnswer has clients ask apps in chaos, until all is at rest.
+func nobodyGetsAnothersAnswer(t *testing.T) {
 	first, second := listen(t, chaos), listen(t, chaos)
 	r := newRig(t, func(o *proxy.Options) { o.Limits.Answer = 2 * time.Second })
 	table := all()
