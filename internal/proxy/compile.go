@@ -32,22 +32,49 @@ type upstream struct {
 	endpoints []*endpoint
 }
 
-// compile returns what serves a table, and the endpoints that were in the last
-// one and are in this no longer: they are to be drained when it serves.
-// On an error nothing has changed.
-func (c *compiler) compile(t *route.Table, credentials render.Credentials, v versions) (*table, []*endpoint, error) {
+// turnover is what a table changes of endpoints.
+type turnover struct {
+	// gone were in the last table: they are to be drained when this one serves.
+	gone []*endpoint
+	// doubted have joined others, who do until these are probed: one that has just
+	// come may not take connections yet, or not be reached.
+	doubted []*endpoint
+}
+
+// add notes that an upstream gives way to another; either may be nil.
+func (o *turnover) add(old, now *upstream) {
+	if old == nil {
+		return
+	}
+	o.gone = appendMissing(o.gone, old, now)
+	if now == nil {
+		return
+	}
+	// Where all are new there is nobody else to ask.
+	if joined := appendMissing(nil, now, old); len(joined) < len(now.endpoints) {
+		for _, e := range joined {
+			if e.suspend() {
+				o.doubted = append(o.doubted, e)
+			}
+		}
+	}
+}
+
+// compile returns what serves a table, and what it changes. On an error nothing
+// has changed.
+func (c *compiler) compile(t *route.Table, credentials render.Credentials, v versions) (*table, turnover, error) {
 	if c.last != nil && sameRoutes(c.last, t) && c.versions == v && sameCredentials(c.credentials, credentials) {
-		gone := c.changeEndpoints(t)
+		changed := c.changeEndpoints(t)
 		c.last = t
-		return c.table, gone, nil
+		return c.table, changed, nil
 	}
 	before := c.policies
 	if c.versions != v {
 		before = nil
 	}
-	upstreams, gone, err := c.nextUpstreams(t)
+	upstreams, changed, err := c.nextUpstreams(t)
 	if err != nil {
-		return nil, nil, err
+		return nil, turnover{}, err
 	}
 	b := builder{
 		upstreams: upstreams, old: c.pools, pools: make(map[way]*pool, len(upstreams)), users: make(map[string][]*pool, len(upstreams)),
@@ -56,7 +83,7 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 	}
 	made, err := b.table(t)
 	if err != nil {
-		return nil, nil, err
+		return nil, turnover{}, err
 	}
 	for _, p := range b.pools {
 		setMembers(p, upstreams)
@@ -65,12 +92,12 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 		last: t, credentials: credentials, versions: v, policies: b.keyring.policies,
 		table: made, upstreams: upstreams, pools: b.pools, users: b.users, tallies: b.tallies.now, changed: true,
 	}
-	return made, gone, nil
+	return made, changed, nil
 }
 
 // changeEndpoints is for the change that comes most often, and has to be quick
 // however large the table is.
-func (c *compiler) changeEndpoints(t *route.Table) (gone []*endpoint) {
+func (c *compiler) changeEndpoints(t *route.Table) (changed turnover) {
 	c.changed = false
 	for i := range t.Upstreams {
 		spec := &t.Upstreams[i]
@@ -81,22 +108,22 @@ func (c *compiler) changeEndpoints(t *route.Table) (gone []*endpoint) {
 		old := c.upstreams[spec.Name]
 		now := newUpstream(spec, old)
 		c.upstreams[spec.Name] = now
-		gone = appendMissing(gone, old, now)
+		changed.add(old, now)
 		for _, p := range c.users[spec.Name] {
 			setMembers(p, c.upstreams)
 		}
 	}
-	return gone
+	return changed
 }
 
 // nextUpstreams keeps the upstreams that are as they were, and of the others
 // the endpoints that are.
-func (c *compiler) nextUpstreams(t *route.Table) (next map[string]*upstream, gone []*endpoint, err error) {
+func (c *compiler) nextUpstreams(t *route.Table) (next map[string]*upstream, changed turnover, err error) {
 	next = make(map[string]*upstream, len(t.Upstreams))
 	for i := range t.Upstreams {
 		spec := &t.Upstreams[i]
 		if next[spec.Name] != nil {
-			return nil, nil, fmt.Errorf("the table has the upstream %.80q twice", spec.Name)
+			return nil, changed, fmt.Errorf("the table has the upstream %.80q twice", spec.Name)
 		}
 		old := c.upstreams[spec.Name]
 		if old != nil && sameUpstream(&old.spec, spec) {
@@ -107,10 +134,10 @@ func (c *compiler) nextUpstreams(t *route.Table) (next map[string]*upstream, gon
 	}
 	for name, old := range c.upstreams {
 		if now := next[name]; now != old {
-			gone = appendMissing(gone, old, now)
+			changed.add(old, now)
 		}
 	}
-	return next, gone, nil
+	return next, changed, nil
 }
 
 // newUpstream keeps the endpoints of old, if they are on the same terms.

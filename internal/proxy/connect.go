@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	h2 "golang.org/x/net/http2"
 
@@ -40,9 +41,9 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 		return nil, errNoTrust
 	}
 	within := s.options().Limits.Connect
-	dialled, err := (&net.Dialer{Timeout: within}).DialContext(context.Background(), "tcp", e.text)
+	dialled, err := s.dialer().DialContext(context.Background(), "tcp", e.text)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to an endpoint: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 	}
 	c := &upstreamConn{endpoint: e, host: host, link: link{Conn: dialled, socket: dialled, clock: s.clock}}
 	s.stats.dialled.Add(1)
@@ -65,6 +66,18 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	}
 	c.Conn = secured
 	return c, nil
+}
+
+// dialer makes connections that notice when an endpoint's machine is gone while its
+// answer is waited for: the kernel asks one that is silent every second. An app that
+// takes its time does not mind, its machine answers for it.
+func (s *Server) dialer() *net.Dialer {
+	return &net.Dialer{
+		Timeout: s.options().Limits.Connect,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: time.Second, Interval: time.Second, Count: int(silenceLimit / time.Second),
+		},
+	}
 }
 
 func (s *Server) tlsConfig(e *endpoint, host string) *tls.Config {

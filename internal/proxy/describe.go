@@ -139,7 +139,9 @@ func (d *description) leaving(list []*endpoint) {
 
 func (d *description) endpoint(e *endpoint, of string) {
 	also := ""
-	if left := e.asideFor(d.now); left > 0 {
+	if e.suspended() {
+		also = ", set aside until it takes connections"
+	} else if left := e.asideFor(d.now); left > 0 {
 		also = fmt.Sprintf(", set aside for %.1f s", left.Seconds())
 	}
 	d.line("  %s%s: %d in flight, %d idle connections%s", e.text, of, e.running.Load(), e.idles(), also)

@@ -48,7 +48,7 @@ type endpoint struct {
 	fails   []time.Duration // of the last failTimeout, on the clock
 
 	// asideUntil is when the endpoint, being set aside, may be tried again; 0:
-	// it is not set aside.
+	// it is not set aside; untilProbed: when it takes connections.
 	asideUntil atomic.Int64
 	// running is how many requests and tunnels it works on.
 	running atomic.Int64
@@ -134,8 +134,15 @@ func (e *endpoint) putIdle(c *upstreamConn) {
 // closed at once.
 func (e *endpoint) drain() {
 	e.mu.Lock()
+	e.drained = true
+	e.mu.Unlock()
+	e.closeIdle()
+}
+
+func (e *endpoint) closeIdle() {
+	e.mu.Lock()
 	idle := e.idle
-	e.idle, e.drained = nil, true
+	e.idle = nil
 	quiet := e.takeQuiet(func(*multiplexed) bool { return true })
 	e.mu.Unlock()
 	closeAll(idle, quiet)
@@ -209,15 +216,10 @@ func (e *endpoint) failed(now time.Duration) bool {
 	e.fails = append(e.fails, now)
 	over := len(e.fails) >= e.maxFails
 	if over {
-		e.asideUntil.Store(int64(now + e.failTimeout))
+		if until := e.asideUntil.Load(); until != untilProbed {
+			e.asideUntil.CompareAndSwap(until, int64(now+e.failTimeout))
+		}
 		e.fails = e.fails[:0]
 	}
 	return over
-}
-
-// succeeded ends the time that the endpoint was set aside for.
-func (e *endpoint) succeeded() {
-	if e.asideUntil.Load() != 0 {
-		e.asideUntil.Store(0)
-	}
 }

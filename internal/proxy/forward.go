@@ -46,7 +46,7 @@ func (x *exchange) forward(t *target) end {
 		}
 		c, err := x.try(&trial, e)
 		if err == nil {
-			e.succeeded()
+			e.answered(c)
 			return x.relay(c)
 		}
 		if x.conn.ended.Load() {
@@ -135,7 +135,7 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 	if errors.Is(err, errBadAnswer) {
 		return false
 	}
-	if e.failed(x.server.clock.now()) {
+	if x.server.note(e, err) {
 		x.facts.tally.counts().ejections.Add(1)
 	}
 	trial.tried = append(trial.tried, e)

@@ -165,7 +165,7 @@ func (c *conn) handThrough(to *site, said []byte) bool {
 		}
 		up, err := s.dial(e, "")
 		if err == nil {
-			e.succeeded()
+			e.answered(up)
 			if t := tallyOf(to.passed, e); t != nil {
 				t.counts().passed.Add(1)
 				defer func() { t.counts().bytes(c.got+int64(len(said)), c.put) }()
@@ -175,7 +175,7 @@ func (c *conn) handThrough(to *site, said []byte) bool {
 			c.pipeThrough(up, said)
 			return true
 		}
-		if t := tallyOf(to.passed, e); e.failed(s.clock.now()) && t != nil {
+		if t := tallyOf(to.passed, e); s.note(e, err) && t != nil {
 			t.counts().ejections.Add(1)
 		}
 		tried = append(tried, e)

@@ -36,6 +36,7 @@ type Server struct {
 	mu       sync.Mutex // of the tables that are being made
 	compiler compiler
 
+	prober  *prober
 	clients clients
 	http2   http2
 	// transport speaks HTTP/2 to endpoints.
@@ -73,6 +74,7 @@ func New(o Options) *Server {
 		s.log = newAccessLog(o.AccessLog)
 	}
 	s.Configure(o)
+	s.prober = newProber(s.clock, func() time.Duration { return s.options().Limits.Connect })
 	return s
 }
 
@@ -102,16 +104,19 @@ func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, began := s.options(), s.clock.now()
-	made, gone, err := s.compiler.compile(t, c, versions{o.MinTLS, o.MaxTLS})
+	made, changed, err := s.compiler.compile(t, c, versions{o.MinTLS, o.MaxTLS})
 	if err != nil {
 		s.stats.swaps.failed.Add(1)
 		return fmt.Errorf("making a table ready to serve: %w", err)
 	}
 	s.table.Store(made)
-	for _, e := range gone {
+	for _, e := range changed.gone {
 		e.drain()
 	}
-	s.leave(gone)
+	for _, e := range changed.doubted {
+		s.prober.add(e, 0)
+	}
+	s.leave(changed.gone)
 	s.served.next(t, s.compiler.changed)
 	s.stats.swaps.add(s.clock.now() - began)
 	return nil
@@ -126,6 +131,7 @@ func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 	var kept sync.WaitGroup
 	kept.Go(func() { s.clock.run(background) })
 	kept.Go(func() { s.sweep(background) })
+	kept.Go(func() { s.prober.run(background) })
 	kept.Go(s.http2.run)
 	if s.log != nil {
 		kept.Go(func() { s.log.run(background) })

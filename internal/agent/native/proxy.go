@@ -132,7 +132,10 @@ func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
 // Serving is how a server behaves that an operator has configured like that.
 func Serving(o *native.Options) proxy.Options {
 	limits := proxy.DefaultLimits()
-	limits.Connect, limits.Answer, limits.MaxBody = o.ConnectTimeout, o.ReadTimeout, o.MaxBody
+	limits.Answer, limits.MaxBody = o.ReadTimeout, o.MaxBody
+	if o.ConnectTimeout > 0 {
+		limits.Connect = o.ConnectTimeout
+	}
 	if o.MaxConnections > 0 {
 		limits.Connections = o.MaxConnections
 	}

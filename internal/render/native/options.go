@@ -17,8 +17,8 @@ type Options struct {
 	// RedirectPort is where clients are redirected to who must speak TLS; 0: 443.
 	RedirectPort uint16
 
-	MaxConnections  int // of clients; 0: by itself
-	ConnectTimeout  time.Duration
+	MaxConnections  int           // of clients; 0: by itself
+	ConnectTimeout  time.Duration // 0: by itself
 	ReadTimeout     time.Duration
 	BodyTimeout     time.Duration // 0: by itself
 	Idle            time.Duration // of clients; 0: one request a connection
@@ -42,7 +42,7 @@ func ParseOptions(p render.Parameters) (Options, error) {
 	}
 	o := Options{
 		Port: p.Port, SSLPort: p.SSLPort, RedirectPort: p.PublishedSSLPort,
-		ConnectTimeout: shared.ConnectTimeout, ReadTimeout: shared.ReadTimeout, Idle: shared.KeepaliveTimeout,
+		ReadTimeout: shared.ReadTimeout, Idle: shared.KeepaliveTimeout,
 		MaxBody: shared.ClientMaxBodySize, Underscores: shared.UnderscoresInHeaders, IPHash: shared.IPHash,
 		HideInfoHeaders: shared.HideInfoHeaders, SkipVerify: shared.SSLVerify == "none",
 	}
@@ -50,6 +50,9 @@ func ParseOptions(p render.Parameters) (Options, error) {
 		return Options{}, err
 	}
 	// nginx's defaults for these are tighter or laxer than is good here.
+	if _, given := p.Config["ConnectTimeout"]; given {
+		o.ConnectTimeout = shared.ConnectTimeout
+	}
 	if _, given := p.Config["MaxConnections"]; given {
 		o.MaxConnections = shared.MaxConnections
 	}
