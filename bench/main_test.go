@@ -66,10 +66,7 @@ func up() error {
 	if site.Lab, err = lab.Up(ctx, lab.Options{}); err != nil {
 		return err
 	}
-	if err := site.BuildImages(ctx, ".."); err != nil {
-		return err
-	}
-	return site.SetLoadBalancersAside(ctx)
+	return site.BuildImages(ctx, "..")
 }
 
 // needLab skips the benchmark where no lab can run.
@@ -114,6 +111,7 @@ func throughEach(b *testing.B, run func(*testing.B)) {
 func install(b *testing.B, s setup) []time.Duration {
 	b.Helper()
 	check(b, site.Clear(b.Context()))
+	check(b, site.SetLoadBalancersAside(b.Context()))
 	check(b, site.CreateApp(b.Context(), "demo", "demo.local"))
 	waitForTasks(b, "demo", 1)
 	check(b, site.StoreConfig(b.Context(), walkthrough.ConfigName, site.ConfigFor(s.kind)))
