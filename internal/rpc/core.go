@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/extension"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/route"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
 
@@ -63,28 +65,41 @@ func (c *CoreClient) Close() error { return c.conn.Close() }
 // Watch implements extension.Core. A publication that cannot be read is not
 // passed on: the core is told why instead.
 func (c *CoreClient) Watch(ctx context.Context, next func(render.Publication)) error {
-	stream, err := c.tables.WatchTables(ctx, &interlockv1.WatchTablesRequest{})
+	stream, err := c.tables.WatchTables(ctx, &interlockv1.WatchTablesRequest{Changes: true})
 	if err != nil {
 		return fmt.Errorf("watching the core's tables: %w", plain(err))
 	}
+	var last render.Publication // as understood
 	for {
 		message, err := stream.Recv()
 		if err != nil {
 			return fmt.Errorf("watching the core's tables: %w", plain(err))
 		}
-		publication, err := readPublication(message)
+		if change := message.GetChange(); change != nil && (last.Table == nil || change.GetBase() != last.Version) {
+			return errors.New("watching the core's tables: the one that has changed is not known, so all of it is asked for")
+		}
+		publication, err := readPublication(message, last.Table)
 		if err != nil {
+			last = render.Publication{}
 			if err := c.PutFailure(ctx, message.GetGeneration(), message.GetVersion(), err.Error()); err != nil {
 				return err
 			}
 			continue
 		}
+		last = publication
 		next(publication)
 	}
 }
 
-func readPublication(message *interlockv1.WatchTablesResponse) (render.Publication, error) {
-	table, err := wire.Table(message.GetTable())
+// readPublication takes the table before, of which a message may have the changes.
+func readPublication(message *interlockv1.WatchTablesResponse, before *route.Table) (render.Publication, error) {
+	var table *route.Table
+	var err error
+	if change := message.GetChange(); change != nil {
+		table, err = wire.Change(before, change)
+	} else {
+		table, err = wire.Table(message.GetTable())
+	}
 	if err != nil {
 		return render.Publication{}, fmt.Errorf("the core's table cannot be read: %w", err)
 	}

@@ -167,9 +167,12 @@ func newFakeTables() *fakeTables {
 }
 
 func (f *fakeTables) publish(cluster string, generation uint64, host string) {
+	f.publishTable(cluster, generation, tableFor(host))
+}
+
+func (f *fakeTables) publishTable(cluster string, generation uint64, table *route.Table) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	table := tableFor(host)
 	f.current[cluster] = render.Publication{
 		Generation: generation, Version: table.Version(), Table: table,
 		Parameters: render.Parameters{Port: 80, Config: map[string]any{"User": "nginx"}},

@@ -14,6 +14,7 @@ import (
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/pki"
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/route"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
 
@@ -68,7 +69,7 @@ type tableService struct {
 	ended      <-chan struct{} // closed when the server is to stop
 }
 
-func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse]) error {
+func (s *tableService) WatchTables(request *interlockv1.WatchTablesRequest, stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse]) error {
 	name, err := caller(stream.Context())
 	if err != nil {
 		return err
@@ -77,14 +78,18 @@ func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grp
 	log := s.Logger.With("extension", name)
 	log.Info("extension connected")
 	defer log.Info("extension disconnected")
-	var sent uint64
+	var sent render.Publication
 	for {
 		publication, outdated := s.Tables.Publication(name.Cluster)
-		if publication.Table != nil && publication.Generation != sent {
-			if err := send(stream, publication); err != nil {
+		if publication.Table != nil && publication.Generation != sent.Generation {
+			message, err := publicationMessage(publication)
+			if err != nil {
 				return err
 			}
-			sent = publication.Generation
+			if err := stream.Send(sinceLast(message, request, sent, publication.Table)); err != nil {
+				return err
+			}
+			sent = publication
 		}
 		select {
 		case <-outdated:
@@ -96,14 +101,26 @@ func (s *tableService) WatchTables(_ *interlockv1.WatchTablesRequest, stream grp
 	}
 }
 
-func send(stream grpc.ServerStreamingServer[interlockv1.WatchTablesResponse], p render.Publication) error {
+func publicationMessage(p render.Publication) (*interlockv1.WatchTablesResponse, error) {
 	parameters, err := wire.ParametersMessage(p.Parameters)
 	if err != nil {
-		return status.Errorf(codes.Internal, "the parameters cannot be sent: %v", err)
+		return nil, status.Errorf(codes.Internal, "the parameters cannot be sent: %v", err)
 	}
-	return stream.Send(&interlockv1.WatchTablesResponse{
-		Generation: p.Generation, Version: p.Version, Table: wire.TableMessage(p.Table), Parameters: parameters,
-	})
+	return &interlockv1.WatchTablesResponse{Generation: p.Generation, Version: p.Version, Parameters: parameters}, nil
+}
+
+// sinceLast puts a table into a message: as what it changes of the last one on
+// the stream, where the other side understands that and it is worth while.
+func sinceLast(
+	message *interlockv1.WatchTablesResponse, request *interlockv1.WatchTablesRequest, last render.Publication, table *route.Table,
+) *interlockv1.WatchTablesResponse {
+	if request.GetChanges() && last.Table != nil {
+		message.Change = wire.ChangeMessage(last.Table, last.Version, table)
+	}
+	if message.GetChange() == nil {
+		message.Table = wire.TableMessage(table)
+	}
+	return message
 }
 
 func (s *tableService) PutBundle(ctx context.Context, request *interlockv1.PutBundleRequest) (*interlockv1.PutBundleResponse, error) {

@@ -57,20 +57,15 @@ func isMaterialName(name string) bool {
 }
 
 func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known map[string]*route.Upstream) error {
-	served := make(map[string]bool)
-	for i := range t.Hosts {
-		served[t.Hosts[i].Name] = t.Hosts[i].Credential != nil
-	}
 	for _, m := range messages {
 		p := route.Passthrough{Name: m.GetName(), RedirectPlain: m.GetRedirectPlain()}
-		err := readPassthrough(&p, m, known)
-		if err == nil && served[p.Name] {
-			err = errors.New("the host has a credential too")
-		}
-		if err != nil {
+		if err := readPassthrough(&p, m, known); err != nil {
 			return fmt.Errorf("passthrough of %q: %w", p.Name, err)
 		}
 		t.Passthrough = append(t.Passthrough, p)
+	}
+	if err := checkPassthroughs(t, known); err != nil {
+		return err
 	}
 	return ascending("passthrough", t.Passthrough, func(p route.Passthrough) string { return p.Name })
 }
@@ -82,13 +77,31 @@ func readPassthrough(p *route.Passthrough, message *interlockv1.Passthrough, kno
 	if p.Forward, err = readForward(message.GetForward(), known); err != nil {
 		return err
 	}
-	switch {
-	case p.Forward.Affinity.Cookie != "":
+	if p.Forward.Affinity.Cookie != "" {
 		return errors.New("no cookie can be read there")
-	case known[p.Forward.Upstreams[0]].TLS != nil:
-		return fmt.Errorf("the upstream %q speaks TLS of its own", p.Forward.Upstreams[0])
-	case known[p.Forward.Upstreams[0]].HTTP2:
-		return fmt.Errorf("the upstream %q speaks HTTP/2, which is the client's choice there", p.Forward.Upstreams[0])
+	}
+	return nil
+}
+
+// checkPassthroughs checks what else a table has of the same hosts and upstreams.
+func checkPassthroughs(t *route.Table, known map[string]*route.Upstream) error {
+	if len(t.Passthrough) == 0 {
+		return nil
+	}
+	served := make(map[string]bool)
+	for i := range t.Hosts {
+		served[t.Hosts[i].Name] = t.Hosts[i].Credential != nil
+	}
+	for i := range t.Passthrough {
+		p := &t.Passthrough[i]
+		switch {
+		case served[p.Name]:
+			return fmt.Errorf("passthrough of %q: the host has a credential too", p.Name)
+		case known[p.Forward.Upstreams[0]].TLS != nil:
+			return fmt.Errorf("passthrough of %q: the upstream %q speaks TLS of its own", p.Name, p.Forward.Upstreams[0])
+		case known[p.Forward.Upstreams[0]].HTTP2:
+			return fmt.Errorf("passthrough of %q: the upstream %q speaks HTTP/2, which is the client's choice there", p.Name, p.Forward.Upstreams[0])
+		}
 	}
 	return nil
 }

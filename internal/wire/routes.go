@@ -80,17 +80,8 @@ func readRoute(message *interlockv1.Route, known map[string]*route.Upstream) (ro
 
 func readForward(message *interlockv1.Forward, known map[string]*route.Upstream) (route.Forward, error) {
 	forward := route.Forward{Upstreams: message.GetUpstreams()}
-	if len(forward.Upstreams) == 0 {
-		return forward, errors.New("it forwards to nobody")
-	}
-	for _, name := range forward.Upstreams {
-		upstream := known[name]
-		if upstream == nil {
-			return forward, fmt.Errorf("there is no upstream %q", name)
-		}
-		if first := known[forward.Upstreams[0]]; !upstream.SpokenToAlike(first) {
-			return forward, fmt.Errorf("it forwards to the upstreams %q and %q, which are spoken to differently", forward.Upstreams[0], name)
-		}
+	if err := checkUpstreams(&forward, known); err != nil {
+		return forward, err
 	}
 	switch affinity := message.GetAffinity().(type) {
 	case *interlockv1.Forward_Cookie:
@@ -110,6 +101,24 @@ func readForward(message *interlockv1.Forward, known map[string]*route.Upstream)
 	}
 	forward.Balance = balance
 	return forward, ascending("upstream", forward.Upstreams, identity)
+}
+
+// checkUpstreams checks that there are all upstreams of a forward, and that they
+// are spoken to alike.
+func checkUpstreams(forward *route.Forward, known map[string]*route.Upstream) error {
+	if len(forward.Upstreams) == 0 {
+		return errors.New("it forwards to nobody")
+	}
+	for _, name := range forward.Upstreams {
+		upstream := known[name]
+		if upstream == nil {
+			return fmt.Errorf("there is no upstream %q", name)
+		}
+		if first := known[forward.Upstreams[0]]; !upstream.SpokenToAlike(first) {
+			return fmt.Errorf("it forwards to the upstreams %q and %q, which are spoken to differently", forward.Upstreams[0], name)
+		}
+	}
+	return nil
 }
 
 func isCookieName(name string) bool {

@@ -22,23 +22,30 @@ func TableMessage(t *route.Table) *interlockv1.Table {
 		Upstreams:     make([]*interlockv1.Upstream, 0, len(t.Upstreams)),
 	}
 	for i := range t.Hosts {
-		host := &interlockv1.VirtualHost{Name: t.Hosts[i].Name, Routes: routeMessages(t.Hosts[i].Routes)}
-		host.Credential = credentialMessage(t.Hosts[i].Credential)
-		for _, r := range t.Hosts[i].Redirects {
-			host.Redirects = append(host.Redirects, &interlockv1.Redirect{Scheme: r.Scheme, Target: r.Target})
-		}
-		message.Hosts = append(message.Hosts, host)
+		message.Hosts = append(message.Hosts, hostMessage(&t.Hosts[i]))
 	}
-	for i := range t.Passthrough {
-		p := &t.Passthrough[i]
-		message.Passthrough = append(message.Passthrough, &interlockv1.Passthrough{
-			Name: p.Name, Forward: forwardMessage(&p.Forward), RedirectPlain: p.RedirectPlain,
-		})
-	}
+	message.Passthrough = passthroughMessages(t.Passthrough)
 	for i := range t.Upstreams {
 		message.Upstreams = append(message.Upstreams, upstreamMessage(&t.Upstreams[i]))
 	}
 	return message
+}
+
+func hostMessage(h *route.VirtualHost) *interlockv1.VirtualHost {
+	message := &interlockv1.VirtualHost{Name: h.Name, Routes: routeMessages(h.Routes), Credential: credentialMessage(h.Credential)}
+	for _, r := range h.Redirects {
+		message.Redirects = append(message.Redirects, &interlockv1.Redirect{Scheme: r.Scheme, Target: r.Target})
+	}
+	return message
+}
+
+func passthroughMessages(list []route.Passthrough) []*interlockv1.Passthrough {
+	var messages []*interlockv1.Passthrough
+	for i := range list {
+		p := &list[i]
+		messages = append(messages, &interlockv1.Passthrough{Name: p.Name, Forward: forwardMessage(&p.Forward), RedirectPlain: p.RedirectPlain})
+	}
+	return messages
 }
 
 func routeMessages(routes []route.Route) []*interlockv1.Route {
@@ -102,38 +109,54 @@ func Table(message *interlockv1.Table) (*route.Table, error) {
 		return nil, errors.New("there is no table in the message")
 	}
 	t := &route.Table{}
-	for _, m := range message.GetUpstreams() {
-		upstream, err := readUpstream(m)
-		if err != nil {
-			return nil, fmt.Errorf("upstream %q: %w", m.GetName(), err)
-		}
-		t.Upstreams = append(t.Upstreams, upstream)
-	}
-	if err := ascending("upstream", t.Upstreams, func(u route.Upstream) string { return u.Name }); err != nil {
+	var err error
+	if t.Upstreams, err = readUpstreams(message.GetUpstreams()); err != nil {
 		return nil, err
 	}
-	known := make(map[string]*route.Upstream, len(t.Upstreams))
-	for i := range t.Upstreams {
-		known[t.Upstreams[i].Name] = &t.Upstreams[i]
-	}
-	for _, m := range message.GetHosts() {
-		host, err := readHost(m, known)
-		if err != nil {
-			return nil, fmt.Errorf("host %q: %w", m.GetName(), err)
-		}
-		t.Hosts = append(t.Hosts, host)
-	}
-	if err := ascending("host", t.Hosts, func(h route.VirtualHost) string { return h.Name }); err != nil {
+	known := byName(t.Upstreams)
+	if t.Hosts, err = readHosts(message.GetHosts(), known); err != nil {
 		return nil, err
 	}
 	if err := readPassthroughs(t, message.GetPassthrough(), known); err != nil {
 		return nil, err
 	}
-	var err error
 	if t.Default, err = readRoutes(message.GetDefaultRoutes(), known); err != nil {
 		return nil, fmt.Errorf("the default: %w", err)
 	}
 	return t, nil
+}
+
+func readUpstreams(messages []*interlockv1.Upstream) ([]route.Upstream, error) {
+	var list []route.Upstream
+	for _, m := range messages {
+		upstream, err := readUpstream(m)
+		if err != nil {
+			return nil, fmt.Errorf("upstream %q: %w", m.GetName(), err)
+		}
+		list = append(list, upstream)
+	}
+	return list, ascending("upstream", list, func(u route.Upstream) string { return u.Name })
+}
+
+// byName finds each upstream.
+func byName(upstreams []route.Upstream) map[string]*route.Upstream {
+	known := make(map[string]*route.Upstream, len(upstreams))
+	for i := range upstreams {
+		known[upstreams[i].Name] = &upstreams[i]
+	}
+	return known
+}
+
+func readHosts(messages []*interlockv1.VirtualHost, known map[string]*route.Upstream) ([]route.VirtualHost, error) {
+	var list []route.VirtualHost
+	for _, m := range messages {
+		host, err := readHost(m, known)
+		if err != nil {
+			return nil, fmt.Errorf("host %q: %w", m.GetName(), err)
+		}
+		list = append(list, host)
+	}
+	return list, ascending("host", list, func(h route.VirtualHost) string { return h.Name })
 }
 
 func readUpstream(message *interlockv1.Upstream) (route.Upstream, error) {

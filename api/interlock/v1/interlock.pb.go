@@ -77,7 +77,7 @@ func (x Forward_Balance) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Forward_Balance.Descriptor instead.
 func (Forward_Balance) EnumDescriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{10, 0}
+	return file_interlock_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Whether an endpoint's certificate must be good, for the host that the
@@ -128,11 +128,14 @@ func (x TLS_Verify) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use TLS_Verify.Descriptor instead.
 func (TLS_Verify) EnumDescriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{12, 0}
+	return file_interlock_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type WatchTablesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller understands WatchTablesResponse.change. To one that does not every
+	// table is sent as a whole.
+	Changes       bool `protobuf:"varint,1,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -167,15 +170,26 @@ func (*WatchTablesRequest) Descriptor() ([]byte, []int) {
 	return file_interlock_proto_rawDescGZIP(), []int{0}
 }
 
+func (x *WatchTablesRequest) GetChanges() bool {
+	if x != nil {
+		return x.Changes
+	}
+	return false
+}
+
 type WatchTablesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Grows with every table that one core publishes; only for putting the
 	// tables of one connection in order.
 	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Hash of the table's content.
-	Version       string           `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Table         *Table           `protobuf:"bytes,3,opt,name=table,proto3" json:"table,omitempty"`
-	Parameters    *ProxyParameters `protobuf:"bytes,4,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Version    string           `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Table      *Table           `protobuf:"bytes,3,opt,name=table,proto3" json:"table,omitempty"` // absent where there is a change
+	Parameters *ProxyParameters `protobuf:"bytes,4,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// What makes this table of the one before on the same stream. The first table
+	// of a stream is a whole one. Who does not have the one before, because it could
+	// not be understood, begins a new stream.
+	Change        *TableChange `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +252,154 @@ func (x *WatchTablesResponse) GetParameters() *ProxyParameters {
 	return nil
 }
 
+func (x *WatchTablesResponse) GetChange() *TableChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+// TableChange is how one table differs from another.
+type TableChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Base  string                 `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"` // version of the other one
+	// Those that are new, or other than they were; sorted by name.
+	Upstreams []*Upstream    `protobuf:"bytes,2,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
+	Hosts     []*VirtualHost `protobuf:"bytes,3,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Names of those that are gone.
+	GoneUpstreams []string `protobuf:"bytes,4,rep,name=gone_upstreams,json=goneUpstreams,proto3" json:"gone_upstreams,omitempty"`
+	GoneHosts     []string `protobuf:"bytes,5,rep,name=gone_hosts,json=goneHosts,proto3" json:"gone_hosts,omitempty"`
+	// Absent: both as before.
+	Rest          *TableRest `protobuf:"bytes,6,opt,name=rest,proto3" json:"rest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableChange) Reset() {
+	*x = TableChange{}
+	mi := &file_interlock_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableChange) ProtoMessage() {}
+
+func (x *TableChange) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableChange.ProtoReflect.Descriptor instead.
+func (*TableChange) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TableChange) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *TableChange) GetUpstreams() []*Upstream {
+	if x != nil {
+		return x.Upstreams
+	}
+	return nil
+}
+
+func (x *TableChange) GetHosts() []*VirtualHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *TableChange) GetGoneUpstreams() []string {
+	if x != nil {
+		return x.GoneUpstreams
+	}
+	return nil
+}
+
+func (x *TableChange) GetGoneHosts() []string {
+	if x != nil {
+		return x.GoneHosts
+	}
+	return nil
+}
+
+func (x *TableChange) GetRest() *TableRest {
+	if x != nil {
+		return x.Rest
+	}
+	return nil
+}
+
+// TableRest is what a table has besides its hosts and upstreams.
+type TableRest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	DefaultRoutes []*Route               `protobuf:"bytes,1,rep,name=default_routes,json=defaultRoutes,proto3" json:"default_routes,omitempty"`
+	Passthrough   []*Passthrough         `protobuf:"bytes,2,rep,name=passthrough,proto3" json:"passthrough,omitempty"` // sorted by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableRest) Reset() {
+	*x = TableRest{}
+	mi := &file_interlock_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableRest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableRest) ProtoMessage() {}
+
+func (x *TableRest) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableRest.ProtoReflect.Descriptor instead.
+func (*TableRest) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TableRest) GetDefaultRoutes() []*Route {
+	if x != nil {
+		return x.DefaultRoutes
+	}
+	return nil
+}
+
+func (x *TableRest) GetPassthrough() []*Passthrough {
+	if x != nil {
+		return x.Passthrough
+	}
+	return nil
+}
+
 // ProxyParameters is what the operator configured for the cluster's proxies.
 type ProxyParameters struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -261,7 +423,7 @@ type ProxyParameters struct {
 
 func (x *ProxyParameters) Reset() {
 	*x = ProxyParameters{}
-	mi := &file_interlock_proto_msgTypes[2]
+	mi := &file_interlock_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -273,7 +435,7 @@ func (x *ProxyParameters) String() string {
 func (*ProxyParameters) ProtoMessage() {}
 
 func (x *ProxyParameters) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[2]
+	mi := &file_interlock_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -286,7 +448,7 @@ func (x *ProxyParameters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyParameters.ProtoReflect.Descriptor instead.
 func (*ProxyParameters) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{2}
+	return file_interlock_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProxyParameters) GetPort() uint32 {
@@ -352,7 +514,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_interlock_proto_msgTypes[3]
+	mi := &file_interlock_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +526,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[3]
+	mi := &file_interlock_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +539,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{3}
+	return file_interlock_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Table) GetHosts() []*VirtualHost {
@@ -422,7 +584,7 @@ type Passthrough struct {
 
 func (x *Passthrough) Reset() {
 	*x = Passthrough{}
-	mi := &file_interlock_proto_msgTypes[4]
+	mi := &file_interlock_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +596,7 @@ func (x *Passthrough) String() string {
 func (*Passthrough) ProtoMessage() {}
 
 func (x *Passthrough) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[4]
+	mi := &file_interlock_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +609,7 @@ func (x *Passthrough) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Passthrough.ProtoReflect.Descriptor instead.
 func (*Passthrough) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{4}
+	return file_interlock_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Passthrough) GetName() string {
@@ -484,7 +646,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +658,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[5]
+	mi := &file_interlock_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +671,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{5}
+	return file_interlock_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Credential) GetChain() *Material {
@@ -545,7 +707,7 @@ type Material struct {
 
 func (x *Material) Reset() {
 	*x = Material{}
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +719,7 @@ func (x *Material) String() string {
 func (*Material) ProtoMessage() {}
 
 func (x *Material) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[6]
+	mi := &file_interlock_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +732,7 @@ func (x *Material) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Material.ProtoReflect.Descriptor instead.
 func (*Material) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{6}
+	return file_interlock_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Material) GetName() string {
@@ -601,7 +763,7 @@ type VirtualHost struct {
 
 func (x *VirtualHost) Reset() {
 	*x = VirtualHost{}
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +775,7 @@ func (x *VirtualHost) String() string {
 func (*VirtualHost) ProtoMessage() {}
 
 func (x *VirtualHost) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[7]
+	mi := &file_interlock_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +788,7 @@ func (x *VirtualHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VirtualHost.ProtoReflect.Descriptor instead.
 func (*VirtualHost) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{7}
+	return file_interlock_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VirtualHost) GetName() string {
@@ -669,7 +831,7 @@ type Redirect struct {
 
 func (x *Redirect) Reset() {
 	*x = Redirect{}
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +843,7 @@ func (x *Redirect) String() string {
 func (*Redirect) ProtoMessage() {}
 
 func (x *Redirect) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[8]
+	mi := &file_interlock_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +856,7 @@ func (x *Redirect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redirect.ProtoReflect.Descriptor instead.
 func (*Redirect) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{8}
+	return file_interlock_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Redirect) GetScheme() string {
@@ -732,7 +894,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +906,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[9]
+	mi := &file_interlock_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +919,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{9}
+	return file_interlock_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Route) GetPathPrefix() string {
@@ -814,7 +976,7 @@ type Forward struct {
 
 func (x *Forward) Reset() {
 	*x = Forward{}
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +988,7 @@ func (x *Forward) String() string {
 func (*Forward) ProtoMessage() {}
 
 func (x *Forward) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[10]
+	mi := &file_interlock_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1001,7 @@ func (x *Forward) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Forward.ProtoReflect.Descriptor instead.
 func (*Forward) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{10}
+	return file_interlock_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Forward) GetUpstreams() []string {
@@ -921,7 +1083,7 @@ type Upstream struct {
 
 func (x *Upstream) Reset() {
 	*x = Upstream{}
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1095,7 @@ func (x *Upstream) String() string {
 func (*Upstream) ProtoMessage() {}
 
 func (x *Upstream) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[11]
+	mi := &file_interlock_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1108,7 @@ func (x *Upstream) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upstream.ProtoReflect.Descriptor instead.
 func (*Upstream) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{11}
+	return file_interlock_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Upstream) GetName() string {
@@ -1007,7 +1169,7 @@ type TLS struct {
 
 func (x *TLS) Reset() {
 	*x = TLS{}
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1181,7 @@ func (x *TLS) String() string {
 func (*TLS) ProtoMessage() {}
 
 func (x *TLS) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[12]
+	mi := &file_interlock_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1194,7 @@ func (x *TLS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TLS.ProtoReflect.Descriptor instead.
 func (*TLS) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{12}
+	return file_interlock_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TLS) GetVerify() TLS_Verify {
@@ -1052,7 +1214,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1226,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[13]
+	mi := &file_interlock_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1239,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{13}
+	return file_interlock_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Endpoint) GetAddress() string {
@@ -1105,7 +1267,7 @@ type Bundle struct {
 
 func (x *Bundle) Reset() {
 	*x = Bundle{}
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1279,7 @@ func (x *Bundle) String() string {
 func (*Bundle) ProtoMessage() {}
 
 func (x *Bundle) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[14]
+	mi := &file_interlock_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1292,7 @@ func (x *Bundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bundle.ProtoReflect.Descriptor instead.
 func (*Bundle) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{14}
+	return file_interlock_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Bundle) GetFiles() []*File {
@@ -1167,7 +1329,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1341,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[15]
+	mi := &file_interlock_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1354,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{15}
+	return file_interlock_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *File) GetPath() string {
@@ -1244,7 +1406,7 @@ type PutBundleRequest struct {
 
 func (x *PutBundleRequest) Reset() {
 	*x = PutBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1418,7 @@ func (x *PutBundleRequest) String() string {
 func (*PutBundleRequest) ProtoMessage() {}
 
 func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[16]
+	mi := &file_interlock_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1431,7 @@ func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleRequest.ProtoReflect.Descriptor instead.
 func (*PutBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{16}
+	return file_interlock_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PutBundleRequest) GetGeneration() uint64 {
@@ -1355,7 +1517,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1367,7 +1529,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1380,7 +1542,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{17}
+	return file_interlock_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Finding) GetHost() string {
@@ -1412,7 +1574,7 @@ type PutBundleResponse struct {
 
 func (x *PutBundleResponse) Reset() {
 	*x = PutBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1586,7 @@ func (x *PutBundleResponse) String() string {
 func (*PutBundleResponse) ProtoMessage() {}
 
 func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1599,7 @@ func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleResponse.ProtoReflect.Descriptor instead.
 func (*PutBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{18}
+	return file_interlock_proto_rawDescGZIP(), []int{20}
 }
 
 type RenewIdentityRequest struct {
@@ -1449,7 +1611,7 @@ type RenewIdentityRequest struct {
 
 func (x *RenewIdentityRequest) Reset() {
 	*x = RenewIdentityRequest{}
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1623,7 @@ func (x *RenewIdentityRequest) String() string {
 func (*RenewIdentityRequest) ProtoMessage() {}
 
 func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1636,7 @@ func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RenewIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{19}
+	return file_interlock_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RenewIdentityRequest) GetCertificateRequest() []byte {
@@ -1493,7 +1655,7 @@ type RenewIdentityResponse struct {
 
 func (x *RenewIdentityResponse) Reset() {
 	*x = RenewIdentityResponse{}
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1667,7 @@ func (x *RenewIdentityResponse) String() string {
 func (*RenewIdentityResponse) ProtoMessage() {}
 
 func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1680,7 @@ func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RenewIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{20}
+	return file_interlock_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RenewIdentityResponse) GetCertificate() []byte {
@@ -1543,7 +1705,7 @@ type ApplyBundleRequest struct {
 
 func (x *ApplyBundleRequest) Reset() {
 	*x = ApplyBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1717,7 @@ func (x *ApplyBundleRequest) String() string {
 func (*ApplyBundleRequest) ProtoMessage() {}
 
 func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1730,7 @@ func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{21}
+	return file_interlock_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApplyBundleRequest) GetBundle() *Bundle {
@@ -1610,7 +1772,7 @@ type ApplyBundleResponse struct {
 
 func (x *ApplyBundleResponse) Reset() {
 	*x = ApplyBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1784,7 @@ func (x *ApplyBundleResponse) String() string {
 func (*ApplyBundleResponse) ProtoMessage() {}
 
 func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1797,7 @@ func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{22}
+	return file_interlock_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyBundleResponse) GetRefusal() string {
@@ -1655,7 +1817,7 @@ type CheckBundleRequest struct {
 
 func (x *CheckBundleRequest) Reset() {
 	*x = CheckBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1829,7 @@ func (x *CheckBundleRequest) String() string {
 func (*CheckBundleRequest) ProtoMessage() {}
 
 func (x *CheckBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1842,7 @@ func (x *CheckBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBundleRequest.ProtoReflect.Descriptor instead.
 func (*CheckBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{23}
+	return file_interlock_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckBundleRequest) GetBundle() *Bundle {
@@ -1708,7 +1870,7 @@ type CheckBundleResponse struct {
 
 func (x *CheckBundleResponse) Reset() {
 	*x = CheckBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1720,7 +1882,7 @@ func (x *CheckBundleResponse) String() string {
 func (*CheckBundleResponse) ProtoMessage() {}
 
 func (x *CheckBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1733,7 +1895,7 @@ func (x *CheckBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBundleResponse.ProtoReflect.Descriptor instead.
 func (*CheckBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{24}
+	return file_interlock_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckBundleResponse) GetRefusal() string {
@@ -1752,7 +1914,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1926,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1939,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{25}
+	return file_interlock_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *WatchStatusRequest) GetEpoch() uint64 {
@@ -1801,7 +1963,7 @@ type WatchStatusResponse struct {
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1975,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1988,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{26}
+	return file_interlock_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchStatusResponse) GetBundleVersion() string {
@@ -1867,7 +2029,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2041,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2054,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{27}
+	return file_interlock_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProbeRequest) GetRound() uint64 {
@@ -1921,7 +2083,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1933,7 +2095,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1946,7 +2108,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{28}
+	return file_interlock_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProbeResponse) GetAddress() string {
@@ -1971,7 +2133,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2145,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2158,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{29}
+	return file_interlock_proto_rawDescGZIP(), []int{31}
 }
 
 type RequestRenewalResponse struct {
@@ -2008,7 +2170,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2182,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2195,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{30}
+	return file_interlock_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -2052,7 +2214,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2226,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2239,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{31}
+	return file_interlock_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -2095,7 +2257,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2269,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2282,7 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{32}
+	return file_interlock_proto_rawDescGZIP(), []int{34}
 }
 
 // NativeConfiguration is the file that the native proxy serves by. It is never
@@ -2136,7 +2298,7 @@ type NativeConfiguration struct {
 
 func (x *NativeConfiguration) Reset() {
 	*x = NativeConfiguration{}
-	mi := &file_interlock_proto_msgTypes[33]
+	mi := &file_interlock_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2310,7 @@ func (x *NativeConfiguration) String() string {
 func (*NativeConfiguration) ProtoMessage() {}
 
 func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[33]
+	mi := &file_interlock_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2323,7 @@ func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativeConfiguration.ProtoReflect.Descriptor instead.
 func (*NativeConfiguration) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{33}
+	return file_interlock_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NativeConfiguration) GetTable() *Table {
@@ -2196,7 +2358,7 @@ type CertificateFile struct {
 
 func (x *CertificateFile) Reset() {
 	*x = CertificateFile{}
-	mi := &file_interlock_proto_msgTypes[34]
+	mi := &file_interlock_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2370,7 @@ func (x *CertificateFile) String() string {
 func (*CertificateFile) ProtoMessage() {}
 
 func (x *CertificateFile) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[34]
+	mi := &file_interlock_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2383,7 @@ func (x *CertificateFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateFile.ProtoReflect.Descriptor instead.
 func (*CertificateFile) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{34}
+	return file_interlock_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CertificateFile) GetHost() string {
@@ -2242,8 +2404,9 @@ var File_interlock_proto protoreflect.FileDescriptor
 
 const file_interlock_proto_rawDesc = "" +
 	"\n" +
-	"\x0finterlock.proto\x12\finterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x14\n" +
-	"\x12WatchTablesRequest\"\xb9\x01\n" +
+	"\x0finterlock.proto\x12\finterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\".\n" +
+	"\x12WatchTablesRequest\x12\x18\n" +
+	"\achanges\x18\x01 \x01(\bR\achanges\"\xec\x01\n" +
 	"\x13WatchTablesResponse\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -2252,7 +2415,19 @@ const file_interlock_proto_rawDesc = "" +
 	"\x05table\x18\x03 \x01(\v2\x13.interlock.v1.TableR\x05table\x12=\n" +
 	"\n" +
 	"parameters\x18\x04 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
-	"parameters\"\x8f\x02\n" +
+	"parameters\x121\n" +
+	"\x06change\x18\x05 \x01(\v2\x19.interlock.v1.TableChangeR\x06change\"\xfb\x01\n" +
+	"\vTableChange\x12\x12\n" +
+	"\x04base\x18\x01 \x01(\tR\x04base\x124\n" +
+	"\tupstreams\x18\x02 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12/\n" +
+	"\x05hosts\x18\x03 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x12%\n" +
+	"\x0egone_upstreams\x18\x04 \x03(\tR\rgoneUpstreams\x12\x1d\n" +
+	"\n" +
+	"gone_hosts\x18\x05 \x03(\tR\tgoneHosts\x12+\n" +
+	"\x04rest\x18\x06 \x01(\v2\x17.interlock.v1.TableRestR\x04rest\"\x84\x01\n" +
+	"\tTableRest\x12:\n" +
+	"\x0edefault_routes\x18\x01 \x03(\v2\x13.interlock.v1.RouteR\rdefaultRoutes\x12;\n" +
+	"\vpassthrough\x18\x02 \x03(\v2\x19.interlock.v1.PassthroughR\vpassthrough\"\x8f\x02\n" +
 	"\x0fProxyParameters\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x19\n" +
 	"\bssl_port\x18\x02 \x01(\rR\asslPort\x12\x1f\n" +
@@ -2424,99 +2599,107 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_interlock_proto_goTypes = []any{
 	(Forward_Balance)(0),            // 0: interlock.v1.Forward.Balance
 	(TLS_Verify)(0),                 // 1: interlock.v1.TLS.Verify
 	(*WatchTablesRequest)(nil),      // 2: interlock.v1.WatchTablesRequest
 	(*WatchTablesResponse)(nil),     // 3: interlock.v1.WatchTablesResponse
-	(*ProxyParameters)(nil),         // 4: interlock.v1.ProxyParameters
-	(*Table)(nil),                   // 5: interlock.v1.Table
-	(*Passthrough)(nil),             // 6: interlock.v1.Passthrough
-	(*Credential)(nil),              // 7: interlock.v1.Credential
-	(*Material)(nil),                // 8: interlock.v1.Material
-	(*VirtualHost)(nil),             // 9: interlock.v1.VirtualHost
-	(*Redirect)(nil),                // 10: interlock.v1.Redirect
-	(*Route)(nil),                   // 11: interlock.v1.Route
-	(*Forward)(nil),                 // 12: interlock.v1.Forward
-	(*Upstream)(nil),                // 13: interlock.v1.Upstream
-	(*TLS)(nil),                     // 14: interlock.v1.TLS
-	(*Endpoint)(nil),                // 15: interlock.v1.Endpoint
-	(*Bundle)(nil),                  // 16: interlock.v1.Bundle
-	(*File)(nil),                    // 17: interlock.v1.File
-	(*PutBundleRequest)(nil),        // 18: interlock.v1.PutBundleRequest
-	(*Finding)(nil),                 // 19: interlock.v1.Finding
-	(*PutBundleResponse)(nil),       // 20: interlock.v1.PutBundleResponse
-	(*RenewIdentityRequest)(nil),    // 21: interlock.v1.RenewIdentityRequest
-	(*RenewIdentityResponse)(nil),   // 22: interlock.v1.RenewIdentityResponse
-	(*ApplyBundleRequest)(nil),      // 23: interlock.v1.ApplyBundleRequest
-	(*ApplyBundleResponse)(nil),     // 24: interlock.v1.ApplyBundleResponse
-	(*CheckBundleRequest)(nil),      // 25: interlock.v1.CheckBundleRequest
-	(*CheckBundleResponse)(nil),     // 26: interlock.v1.CheckBundleResponse
-	(*WatchStatusRequest)(nil),      // 27: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 28: interlock.v1.WatchStatusResponse
-	(*ProbeRequest)(nil),            // 29: interlock.v1.ProbeRequest
-	(*ProbeResponse)(nil),           // 30: interlock.v1.ProbeResponse
-	(*RequestRenewalRequest)(nil),   // 31: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 32: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 33: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 34: interlock.v1.CompleteRenewalResponse
-	(*NativeConfiguration)(nil),     // 35: interlock.v1.NativeConfiguration
-	(*CertificateFile)(nil),         // 36: interlock.v1.CertificateFile
-	(*structpb.Struct)(nil),         // 37: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 38: google.protobuf.Duration
+	(*TableChange)(nil),             // 4: interlock.v1.TableChange
+	(*TableRest)(nil),               // 5: interlock.v1.TableRest
+	(*ProxyParameters)(nil),         // 6: interlock.v1.ProxyParameters
+	(*Table)(nil),                   // 7: interlock.v1.Table
+	(*Passthrough)(nil),             // 8: interlock.v1.Passthrough
+	(*Credential)(nil),              // 9: interlock.v1.Credential
+	(*Material)(nil),                // 10: interlock.v1.Material
+	(*VirtualHost)(nil),             // 11: interlock.v1.VirtualHost
+	(*Redirect)(nil),                // 12: interlock.v1.Redirect
+	(*Route)(nil),                   // 13: interlock.v1.Route
+	(*Forward)(nil),                 // 14: interlock.v1.Forward
+	(*Upstream)(nil),                // 15: interlock.v1.Upstream
+	(*TLS)(nil),                     // 16: interlock.v1.TLS
+	(*Endpoint)(nil),                // 17: interlock.v1.Endpoint
+	(*Bundle)(nil),                  // 18: interlock.v1.Bundle
+	(*File)(nil),                    // 19: interlock.v1.File
+	(*PutBundleRequest)(nil),        // 20: interlock.v1.PutBundleRequest
+	(*Finding)(nil),                 // 21: interlock.v1.Finding
+	(*PutBundleResponse)(nil),       // 22: interlock.v1.PutBundleResponse
+	(*RenewIdentityRequest)(nil),    // 23: interlock.v1.RenewIdentityRequest
+	(*RenewIdentityResponse)(nil),   // 24: interlock.v1.RenewIdentityResponse
+	(*ApplyBundleRequest)(nil),      // 25: interlock.v1.ApplyBundleRequest
+	(*ApplyBundleResponse)(nil),     // 26: interlock.v1.ApplyBundleResponse
+	(*CheckBundleRequest)(nil),      // 27: interlock.v1.CheckBundleRequest
+	(*CheckBundleResponse)(nil),     // 28: interlock.v1.CheckBundleResponse
+	(*WatchStatusRequest)(nil),      // 29: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 30: interlock.v1.WatchStatusResponse
+	(*ProbeRequest)(nil),            // 31: interlock.v1.ProbeRequest
+	(*ProbeResponse)(nil),           // 32: interlock.v1.ProbeResponse
+	(*RequestRenewalRequest)(nil),   // 33: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 34: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 35: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 36: interlock.v1.CompleteRenewalResponse
+	(*NativeConfiguration)(nil),     // 37: interlock.v1.NativeConfiguration
+	(*CertificateFile)(nil),         // 38: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 39: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
-	5,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
-	4,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
-	37, // 2: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
-	9,  // 3: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
-	13, // 4: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
-	11, // 5: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
-	6,  // 6: interlock.v1.Table.passthrough:type_name -> interlock.v1.Passthrough
-	12, // 7: interlock.v1.Passthrough.forward:type_name -> interlock.v1.Forward
-	8,  // 8: interlock.v1.Credential.chain:type_name -> interlock.v1.Material
-	8,  // 9: interlock.v1.Credential.key:type_name -> interlock.v1.Material
-	11, // 10: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
-	10, // 11: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
-	7,  // 12: interlock.v1.VirtualHost.credential:type_name -> interlock.v1.Credential
-	12, // 13: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
-	0,  // 14: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
-	15, // 15: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
-	14, // 16: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	38, // 17: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
-	1,  // 18: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
-	17, // 19: interlock.v1.Bundle.files:type_name -> interlock.v1.File
-	16, // 20: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	19, // 21: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
-	16, // 22: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	16, // 23: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	5,  // 24: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
-	4,  // 25: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
-	36, // 26: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
-	2,  // 27: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	18, // 28: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	21, // 29: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	23, // 30: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	25, // 31: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
-	27, // 32: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	29, // 33: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
-	31, // 34: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	33, // 35: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	3,  // 36: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	20, // 37: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	22, // 38: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	24, // 39: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	26, // 40: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	28, // 41: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	30, // 42: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
-	32, // 43: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	34, // 44: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	7,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
+	6,  // 1: interlock.v1.WatchTablesResponse.parameters:type_name -> interlock.v1.ProxyParameters
+	4,  // 2: interlock.v1.WatchTablesResponse.change:type_name -> interlock.v1.TableChange
+	15, // 3: interlock.v1.TableChange.upstreams:type_name -> interlock.v1.Upstream
+	11, // 4: interlock.v1.TableChange.hosts:type_name -> interlock.v1.VirtualHost
+	5,  // 5: interlock.v1.TableChange.rest:type_name -> interlock.v1.TableRest
+	13, // 6: interlock.v1.TableRest.default_routes:type_name -> interlock.v1.Route
+	8,  // 7: interlock.v1.TableRest.passthrough:type_name -> interlock.v1.Passthrough
+	39, // 8: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	11, // 9: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
+	15, // 10: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
+	13, // 11: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
+	8,  // 12: interlock.v1.Table.passthrough:type_name -> interlock.v1.Passthrough
+	14, // 13: interlock.v1.Passthrough.forward:type_name -> interlock.v1.Forward
+	10, // 14: interlock.v1.Credential.chain:type_name -> interlock.v1.Material
+	10, // 15: interlock.v1.Credential.key:type_name -> interlock.v1.Material
+	13, // 16: interlock.v1.VirtualHost.routes:type_name -> interlock.v1.Route
+	12, // 17: interlock.v1.VirtualHost.redirects:type_name -> interlock.v1.Redirect
+	9,  // 18: interlock.v1.VirtualHost.credential:type_name -> interlock.v1.Credential
+	14, // 19: interlock.v1.Route.forward:type_name -> interlock.v1.Forward
+	0,  // 20: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
+	17, // 21: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
+	16, // 22: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
+	40, // 23: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	1,  // 24: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
+	19, // 25: interlock.v1.Bundle.files:type_name -> interlock.v1.File
+	18, // 26: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	21, // 27: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
+	18, // 28: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	18, // 29: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	7,  // 30: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
+	6,  // 31: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
+	38, // 32: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	2,  // 33: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	20, // 34: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	23, // 35: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	25, // 36: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	27, // 37: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	29, // 38: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	31, // 39: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
+	33, // 40: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	35, // 41: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	3,  // 42: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	22, // 43: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	24, // 44: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	26, // 45: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	28, // 46: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	30, // 47: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	32, // 48: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
+	34, // 49: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	36, // 50: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	42, // [42:51] is the sub-list for method output_type
+	33, // [33:42] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2524,12 +2707,12 @@ func file_interlock_proto_init() {
 	if File_interlock_proto != nil {
 		return
 	}
-	file_interlock_proto_msgTypes[10].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[12].OneofWrappers = []any{
 		(*Forward_Cookie)(nil),
 		(*Forward_ClientAddress)(nil),
 	}
-	file_interlock_proto_msgTypes[11].OneofWrappers = []any{}
-	file_interlock_proto_msgTypes[16].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[13].OneofWrappers = []any{}
+	file_interlock_proto_msgTypes[18].OneofWrappers = []any{
 		(*PutBundleRequest_Bundle)(nil),
 		(*PutBundleRequest_Failure)(nil),
 	}
@@ -2539,7 +2722,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
