@@ -127,10 +127,16 @@ func (s *simulated) Seal(words ...string) string { return fmt.Sprint(words) }
 func (s *simulated) Deliver(string, []delivery.Proxy, *delivery.Bundle) {}
 func (s *simulated) Try(string, string, *delivery.Bundle)               {}
 
-// Probe has nobody who could ask.
-func (s *simulated) Probe(string, []netip.AddrPort) admission.Answer { return admission.Answer{} }
-
 func (s *simulated) Statuses() ([]delivery.Status, <-chan struct{}) { return nil, nil }
+
+// Probe says of every task that it accepts connections.
+func (s *simulated) Probe(_ string, addresses []netip.AddrPort) admission.Answer {
+	answer := admission.Answer{Asked: true, Accepts: make(map[netip.AddrPort]bool, len(addresses))}
+	for _, addr := range addresses {
+		answer.Accepts[addr] = true
+	}
+	return answer
+}
 
 // BenchmarkLargeSwarm measures what the core needs for a table of a large Swarm,
 // and for one task's change in it.
