@@ -10,7 +10,8 @@ import (
 // OSProcess is a process as the kernel lists it.
 type OSProcess struct {
 	PID, Parent, Group int
-	Zombie             bool // dead, and not waited for yet
+	Zombie             bool   // dead, and not waited for yet
+	Started            uint64 // in clock ticks since the machine was
 }
 
 // OSProcesses lists all processes that the caller can see. Those that end
@@ -41,6 +42,9 @@ func OSProcesses() ([]OSProcess, error) {
 	return list, nil
 }
 
+// startField is where the start time stands in stat, counted from STATE.
+const startField = 19
+
 // parseStat reads the first fields of proc(5)'s stat: "PID (NAME) STATE PARENT
 // GROUP ...", where NAME may hold blanks and parentheses.
 func parseStat(stat []byte) (OSProcess, error) {
@@ -58,5 +62,8 @@ func parseStat(stat []byte) (OSProcess, error) {
 		return p, err
 	}
 	p.Zombie = state == "Z"
+	if rest := bytes.Fields(stat[end+1:]); len(rest) > startField {
+		p.Started, _ = strconv.ParseUint(string(rest[startField]), 10, 64)
+	}
 	return p, nil
 }

@@ -106,6 +106,7 @@ var optionCases = []keyCase{
 	{"SSLVerify", `"none"`, has("proxy_ssl_verify off;"), "true"},
 	{"SSLDefaultDHParam", `2048`, has(`ffdhe2048.pem";`), "true"},
 	{"SSLDefaultDHParamPath", `"/run/dh.pem"`, has(`ssl_dhparam "/run/dh.pem";`), "true"},
+	{"WorkerShutdownTimeout", `"7m"`, has("worker_shutdown_timeout 7m;"), "true"},
 	{"KeepaliveTimeout", `"7s"`, has("keepalive_timeout 7s;"), "true"},
 	{"ClientMaxBodySize", `"7m"`, has("client_max_body_size 7m;"), "true"},
 	{"ClientBodyBufferSize", `"7k"`, has("client_body_buffer_size 7k;"), "true"},

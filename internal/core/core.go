@@ -271,9 +271,11 @@ func settle(ctx context.Context, wake <-chan struct{}) error {
 }
 
 // bundleOf returns an answer's bundle in the form in which it is delivered.
-func bundleOf(a answer) *delivery.Bundle {
+func bundleOf(a answer, e settings.Extension) *delivery.Bundle {
 	if a.bundle == nil {
 		return nil
 	}
-	return &delivery.Bundle{Bundle: *a.bundle, Generation: a.generation, TableVersion: a.tableVersion}
+	return &delivery.Bundle{
+		Bundle: *a.bundle, Generation: a.generation, TableVersion: a.tableVersion, Drained: a.drained, Swapped: e.Native(),
+	}
 }

@@ -316,7 +316,7 @@ func (r *reconciler) deliver(snap *snapshot.Snapshot, k plan.Keeper, here place,
 			r.deliverer.Deliver(e.ServiceCluster, nil, nil)
 			continue
 		}
-		bundle := bundleOf(answer)
+		bundle := bundleOf(answer, e)
 		if bundle != nil {
 			wanted[e.ServiceCluster] = answer.version
 		}

@@ -23,19 +23,27 @@ type clusterTable struct {
 	outdated    chan struct{}
 
 	published time.Time
-	// versions of the newest publications, by generation: what an extension
-	// answers late may be meant for another core.
-	versions map[uint64]string
-	answer   answer
-	trial    *trial // nil: nothing is tried
+	// drained is the newest generation that has taken an endpoint away.
+	drained uint64
+	// newest are the last publications, by generation: what an extension answers
+	// late may be meant for another core.
+	newest map[uint64]issue
+	answer answer
+	trial  *trial // nil: nothing is tried
+}
+
+// issue is one publication.
+type issue struct {
+	version string // of its table
+	drained uint64 // the newest generation, up to it, that has taken an endpoint away
 }
 
 // remembered is how many publications an answer may be late.
 const remembered = 16
 
 func (c *clusterTable) ours(generation uint64, tableVersion string) bool {
-	version, known := c.versions[generation]
-	return known && version == tableVersion
+	i, known := c.newest[generation]
+	return known && i.version == tableVersion
 }
 
 func newTables(changed func()) *Tables {
@@ -46,7 +54,7 @@ func newTables(changed func()) *Tables {
 func (t *Tables) cluster(name string) *clusterTable {
 	c := t.clusters[name]
 	if c == nil {
-		c = &clusterTable{outdated: make(chan struct{}), versions: make(map[uint64]string)}
+		c = &clusterTable{outdated: make(chan struct{}), newest: make(map[uint64]issue)}
 		t.clusters[name] = c
 	}
 	return c
@@ -78,7 +86,7 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 		c.trial.bundle, fresh = &r.Bundle, true
 	} else if fresh {
 		c.answer = answer{
-			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion,
+			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion, drained: c.newest[generation].drained,
 			findings: r.Findings, missing: r.Missing,
 		}
 	}
@@ -121,6 +129,9 @@ func (t *Tables) publish(cluster string, built route.Built, params render.Parame
 		return
 	}
 	t.generation++
+	if route.Drains(c.publication.Table, built.Table) {
+		c.drained = t.generation
+	}
 	c.publication = render.Publication{Generation: t.generation, Version: built.Version, Table: built.Table, Parameters: params}
 	c.params, c.published, c.answer.failure = fingerprint, now, ""
 	c.remember()
@@ -145,10 +156,10 @@ func (c *clusterTable) current() bool {
 }
 
 func (c *clusterTable) remember() {
-	c.versions[c.publication.Generation] = c.publication.Version
-	for generation := range c.versions {
+	c.newest[c.publication.Generation] = issue{c.publication.Version, c.drained}
+	for generation := range c.newest {
 		if generation+remembered <= c.publication.Generation {
-			delete(c.versions, generation)
+			delete(c.newest, generation)
 		}
 	}
 }
@@ -158,6 +169,7 @@ type answer struct {
 	bundle       *render.Bundle // nil if there is none
 	version      string         // the bundle's
 	generation   uint64         // of the table that it was rendered from
+	drained      uint64         // as delivery.Bundle has it
 	tableVersion string
 	findings     []render.Finding
 	missing      []string     // names of materials, sorted

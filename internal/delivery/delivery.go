@@ -37,6 +37,12 @@ type Bundle struct {
 	render.Bundle
 	Generation   uint64 // of the table that it was rendered from
 	TableVersion string
+	// Drained is the newest generation, up to this one, that has taken an endpoint
+	// away. A proxy that serves an older one is sent the bundle sooner.
+	Drained uint64
+	// Swapped says that proxies take the bundle while they serve, without new
+	// workers: then it needs little pace.
+	Swapped bool
 }
 
 // Status is what is known about one proxy.

@@ -37,6 +37,8 @@ type session struct {
 	validity
 	offer offer // the last one; only push uses it
 	pace  pace  // likewise
+	// taken is the generation that the proxy took last; only push uses it.
+	taken uint64
 	asked question
 
 	mu     sync.Mutex // guards belief
@@ -171,7 +173,7 @@ func (s *session) due() (w *wanted, hold time.Duration) {
 		// Not over this connection, or for another table.
 		return w, max(time.Until(s.since.Add(longestHold)), time.Until(s.offer.until), 0)
 	default:
-		return w, max(time.Until(s.pace.until), 0)
+		return w, max(time.Until(s.pace.next(w.source, s.taken)), 0)
 	}
 }
 
@@ -208,7 +210,8 @@ func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse,
 			}
 		})
 		s.offer.holdGrowing(takenHold)
-		s.pace.took(time.Now())
+		s.pace.took(s.offer.made, time.Now())
+		s.taken = w.source.Generation
 		log.Info("proxy serves the bundle", "after", took)
 		return ""
 	case err == nil:

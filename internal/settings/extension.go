@@ -167,11 +167,17 @@ func (d *draft) proxy() proxies {
 	if slices.ContainsFunc(d.Args, named) || named(path.Base(d.Image)) {
 		return haproxy
 	}
-	if slices.Contains(d.Args, "native") {
+	if d.Native() {
 		return native
 	}
 	return nginx
 }
+
+// Native reports whether the extension renders for the native proxy.
+func (e *Extension) Native() bool { return slices.Contains(e.Args, kindNative) }
+
+// kindNative is the argument of the command extension that says so.
+const kindNative = "native"
 
 func (d *draft) setConfigPath() {
 	switch {

@@ -62,6 +62,7 @@ var optionKeys = []key[options]{
 	option("SSLVerify", every, verify, "`required`", "How the certificate of a task is verified where `ssl_backend_tls_verify` does not say; the authorities are yours to name, in HTTPOptions: `proxy_ssl_trusted_certificate FILE;`."),
 	option("SSLDefaultDHParam", both, dhBits, "nginx: no such key exchange; HAProxy: `1024`", "The least size of Diffie-Hellman parameters in bits. For nginx the group of RFC 7919 with at least as many is taken; the smallest has 2048."),
 	option("SSLDefaultDHParamPath", nginx, filePath, "", "A file with Diffie-Hellman parameters."),
+	option("WorkerShutdownTimeout", nginx, waitTime, "as ReadTimeout", "How long a worker of an older configuration may go on with running requests, downloads and websockets after a reload, before they are cut off."),
 	option("KeepaliveTimeout", nginx|native, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),
 	option("ClientMaxBodySize", nginx|native, bodySize, "`1m`", "The greatest request body; `0` is no limit."),
 	option("ClientBodyBufferSize", nginx, bufferSize, "`8k`", "How much of a request body is held in memory."),

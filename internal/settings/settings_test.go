@@ -267,6 +267,7 @@ func TestWhatPassesHereTheNginxRendererTakes(t *testing.T) {
 		"SSLVerify":                 {`"none"`, `"Optional"`, `"required"`},
 		"SSLDefaultDHParam":         {`1024`, `8192`},
 		"SSLDefaultDHParamPath":     {`"/run/secrets/dh.pem"`},
+		"WorkerShutdownTimeout":     {`"10m"`, `60`},
 		"KeepaliveTimeout":          {`0`, `"75"`, `"1h1m1s1ms"`, `"1m30"`, `"480h"`},
 		"ClientMaxBodySize":         {`0`, `"32M"`, `"1024g"`},
 		"ClientBodyBufferSize":      {`1`, `"1024m"`},

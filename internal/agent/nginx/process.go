@@ -18,6 +18,8 @@ const (
 	askInterval = 20 * time.Millisecond
 	// retireTimeout bounds the wait for old workers to stop taking requests.
 	retireTimeout = 5 * time.Second
+	// maxGenerations is Options.MaxGenerations where that is 0.
+	maxGenerations = 32
 	// lastWords bounds the wait for the rest of what a dead nginx has said.
 	lastWords = time.Second
 )
@@ -27,19 +29,22 @@ type process struct {
 	cmd      *exec.Cmd
 	children *agent.Children
 	status   *statusClient
-	words    words
-	exit     error // of the master; may be read once done is closed
-	done     chan struct{}
+	log      *slog.Logger
+	// generations are as in Options.
+	generations int
+	words       words
+	exit        error // of the master; may be read once done is closed
+	done        chan struct{}
 }
 
 // watch waits for the master's end and clears up after it. It is the only
 // goroutine that outlives Start, and ends with the process.
-func (p *process) watch(stderr *os.File, log *slog.Logger) {
+func (p *process) watch(stderr *os.File) {
 	defer close(p.done)
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
-		p.words.hear(stderr, log)
+		p.words.hear(stderr, p.log)
 	}()
 	p.exit = p.children.Wait(p.cmd)
 	if orphans := p.retireOrphans(); !orphans {
@@ -69,6 +74,9 @@ func (p *process) Reload(ctx context.Context, token string) error {
 	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
 	retired(ctx, old)
+	if ended := limitRetiring(p.group(), p.generations*max(len(old), 1)); ended > 0 {
+		p.log.Warn("old workers ended before their last request, as there were too many", "workers", ended)
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ package nginx
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,9 @@ type Options struct {
 	// socket beside it is nginx's too.
 	StatusSocket string
 	TempDir      string // made before nginx is asked anything, as the files have it
+	// MaxGenerations is how many older configurations may still have workers that
+	// finish their requests; 0: 32. Those of the oldest are ended beyond that.
+	MaxGenerations int
 	// Children start and wait for nginx.
 	Children *agent.Children
 	// Stdout is nginx's standard output, to which it may log; nil: discarded.
@@ -134,8 +138,8 @@ func (p *Proxy) launch() (*process, error) {
 		reader.Close()
 		return nil, fmt.Errorf("starting nginx: %w", err)
 	}
-	started := &process{cmd: cmd, children: p.options.Children, status: p.status, done: make(chan struct{})}
-	go started.watch(reader, p.options.Logger)
+	started := &process{cmd: cmd, children: p.options.Children, status: p.status, log: p.options.Logger, generations: cmp.Or(p.options.MaxGenerations, maxGenerations), done: make(chan struct{})}
+	go started.watch(reader)
 	return started, nil
 }
 

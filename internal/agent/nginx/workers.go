@@ -2,9 +2,11 @@ package nginx
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -40,8 +42,42 @@ func workers(master int) ([]int, error) {
 }
 
 func takesRequests(pid int) bool {
+	shown := shownAs(pid)
+	return bytes.HasPrefix(shown, []byte(title)) && !bytes.Contains(shown, []byte(leaving))
+}
+
+func retires(pid int) bool { return bytes.Contains(shownAs(pid), []byte(leaving)) }
+
+// shownAs is the title of a process; empty: it has gone.
+func shownAs(pid int) []byte {
 	shown, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
-	return err == nil && bytes.HasPrefix(shown, []byte(title)) && !bytes.Contains(shown, []byte(leaving))
+	if err != nil {
+		return nil
+	}
+	return shown
+}
+
+// limitRetiring ends the oldest of the workers that only finish their requests, so
+// that no more than limit of them are left, and returns how many it has ended.
+// Each holds the memory of the configuration that it began with.
+func limitRetiring(master, limit int) (ended int) {
+	processes, err := agent.OSProcesses()
+	if err != nil {
+		return 0
+	}
+	var retiring []agent.OSProcess
+	for _, p := range processes {
+		if p.Group == master && p.PID != master && !p.Zombie && retires(p.PID) {
+			retiring = append(retiring, p)
+		}
+	}
+	slices.SortFunc(retiring, func(a, b agent.OSProcess) int { return cmp.Compare(a.Started, b.Started) })
+	for _, p := range retiring[:max(len(retiring)-limit, 0)] {
+		if syscall.Kill(p.PID, syscall.SIGTERM) == nil {
+			ended++
+		}
+	}
+	return ended
 }
 
 // retired waits until none of the workers takes requests, and returns those

@@ -18,7 +18,7 @@ type ExtensionConfig struct {
 
 	ConnectTimeout, SendTimeout, ReadTimeout int // seconds
 
-	KeepaliveTimeout, ClientBodyTimeout                             string // such as "75s"
+	WorkerShutdownTimeout, KeepaliveTimeout, ClientBodyTimeout      string // such as "75s"
 	ClientMaxBodySize, ClientBodyBufferSize, ClientHeaderBufferSize string // such as "8k"
 	LargeClientHeaderBuffers                                        string // such as "4 8k"
 	UnderscoresInHeaders                                            bool
@@ -47,7 +47,8 @@ func (o *Options) Documented(longestHost int) ExtensionConfig {
 		User: o.User, PidPath: o.PidPath, WorkerProcesses: o.WorkerProcesses,
 		RLimitNoFile: o.RLimitNoFile, MaxConnections: o.MaxConnections,
 		ConnectTimeout: seconds(o.ConnectTimeout), SendTimeout: seconds(o.SendTimeout), ReadTimeout: seconds(o.ReadTimeout),
-		KeepaliveTimeout: written(duration(o.KeepaliveTimeout)), ClientBodyTimeout: written(duration(o.ClientBodyTimeout)),
+		WorkerShutdownTimeout: written(duration(o.shutdownTimeout())),
+		KeepaliveTimeout:      written(duration(o.KeepaliveTimeout)), ClientBodyTimeout: written(duration(o.ClientBodyTimeout)),
 		ClientMaxBodySize: written(size(o.ClientMaxBodySize)), ClientBodyBufferSize: written(size(o.ClientBodyBufferSize)),
 		ClientHeaderBufferSize:   written(size(o.ClientHeaderBufferSize)),
 		LargeClientHeaderBuffers: written(number(o.LargeClientHeaderBuffers.Number)) + " " + written(size(o.LargeClientHeaderBuffers.Size)),

@@ -77,7 +77,7 @@ func (f *Foreign) extended(o *Options) (string, error) {
 	http.tempPaths(withDefault(f.TempDir, TempDir))
 	inside := inOneLine(&http) + f.StatusServer()
 	main := writer{taken: outline.has}
-	main.setting("worker_shutdown_timeout", duration(o.ReadTimeout))
+	main.setting("worker_shutdown_timeout", duration(o.shutdownTimeout()))
 	end := "\n" + strings.TrimSuffix(main.buf.String(), "\n")
 	if outline.httpEnd < 0 {
 		return begin + f.Text + "\nhttp { " + inside + "}" + end, nil

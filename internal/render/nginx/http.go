@@ -27,10 +27,7 @@ func (f *file) main() {
 		out.setting("worker_processes", number(o.WorkerProcesses))
 	}
 	out.setting("worker_rlimit_nofile", number(o.RLimitNoFile))
-	// A worker of an older configuration may live as long as the slowest answer
-	// that is waited for. Without an end, websockets would keep a generation
-	// of workers in memory for every reload.
-	out.setting("worker_shutdown_timeout", duration(o.ReadTimeout))
+	out.setting("worker_shutdown_timeout", duration(o.shutdownTimeout()))
 	out.directive("error_log", quoted(o.ErrorLogPath), keyword("warn"))
 	// The agent listens on standard error for why a reload failed; without one
 	// the container's log has it, wherever ErrorLogPath leads.

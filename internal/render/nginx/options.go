@@ -20,6 +20,10 @@ type Options struct {
 
 	ConnectTimeout, SendTimeout, ReadTimeout time.Duration
 
+	// WorkerShutdownTimeout is how long a worker of an older configuration may go on
+	// with its requests; 0: as long as ReadTimeout.
+	WorkerShutdownTimeout time.Duration
+
 	KeepaliveTimeout       time.Duration // of idle clients; 0: no keep-alive
 	ClientBodyTimeout      time.Duration
 	ClientMaxBodySize      int64 // bytes; 0: no limit
@@ -90,6 +94,7 @@ var options = map[string]option{
 	"ConnectTimeout":            timeout(func(o *Options) *time.Duration { return &o.ConnectTimeout }),
 	"SendTimeout":               timeout(func(o *Options) *time.Duration { return &o.SendTimeout }),
 	"ReadTimeout":               timeout(func(o *Options) *time.Duration { return &o.ReadTimeout }),
+	"WorkerShutdownTimeout":     timeout(func(o *Options) *time.Duration { return &o.WorkerShutdownTimeout }),
 	"KeepaliveTimeout":          timeoutOrNone(func(o *Options) *time.Duration { return &o.KeepaliveTimeout }),
 	"ClientBodyTimeout":         timeout(func(o *Options) *time.Duration { return &o.ClientBodyTimeout }),
 	"ClientMaxBodySize":         bytesOf(0, func(o *Options) *int64 { return &o.ClientMaxBodySize }),
@@ -163,4 +168,15 @@ func LogFormatWords(body string) []string {
 		return nil
 	}
 	return list[0].words
+}
+
+// shutdownTimeout is how long a worker of an older configuration may live: unless
+// the operator says otherwise, as long as the slowest answer that is waited for.
+// Without an end, websockets would keep a generation of workers in memory for
+// every reload.
+func (o *Options) shutdownTimeout() time.Duration {
+	if o.WorkerShutdownTimeout > 0 {
+		return o.WorkerShutdownTimeout
+	}
+	return o.ReadTimeout
 }
