@@ -21,6 +21,9 @@ func (x *exchange) relay(c *upstreamConn) end {
 		framing.Framing = http1.UntilClose
 		x.request.KeepAlive = false
 	}
+	if x.server.stopped.Load() {
+		x.request.KeepAlive = false // the client must not send its next request here
+	}
 	x.answerFields(framing)
 	err := x.stream(framing.Framing)
 	sent := x.upload.join(x)
