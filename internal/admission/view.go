@@ -2,6 +2,7 @@ package admission
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
@@ -51,8 +52,8 @@ func (v *view) of(reading *snapshot.Snapshot, held map[string][]*snapshot.Task) 
 }
 
 func tasksOf(s *snapshot.Snapshot, service string) *snapshot.Tasks {
-	i := slices.IndexFunc(s.Tasks, func(t *snapshot.Tasks) bool { return t.ServiceID == service })
-	if i < 0 {
+	i, found := slices.BinarySearchFunc(s.Tasks, service, func(t *snapshot.Tasks, id string) int { return strings.Compare(t.ServiceID, id) })
+	if !found {
 		return nil
 	}
 	return s.Tasks[i]
