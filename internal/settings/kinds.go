@@ -141,17 +141,20 @@ func addLabels(in *input, t *node, prefix string, values map[string]string) bool
 	return all
 }
 
+// toTexts is in what form lists go into the options.
+func toTexts(values []string) []any {
+	texts := make([]any, len(values))
+	for i, value := range values {
+		texts[i] = value
+	}
+	return texts
+}
+
 // rawLines are raw lines of the operator's own: a list of strings, or one string.
 func rawLines() kind[[]any] {
 	written := list("a list of strings, passed on as they are", anyText)
 	written.example = `["worker_priority -5;"]`
-	k := as(written, func(values []string) []any {
-		lines := make([]any, len(values))
-		for i, value := range values {
-			lines[i] = value
-		}
-		return lines
-	})
+	k := as(written, toTexts)
 	several := k.read
 	k.read = func(in *input, v *node) ([]any, bool) {
 		if v.form == formString {

@@ -3,10 +3,13 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/render"
 )
 
 // maxTime is the longest time that a proxy may be told to wait. HAProxy's
@@ -40,6 +43,11 @@ var (
 	logFormat   = text("the body of an nginx `log_format`, quotes and closing `;` included", `"'$remote_addr \"$request\"';"`, checkLogFormat)
 	logChoice   = words("json", "trace", "main", "json", "off")
 	dhBits      = number("a number of bits from 1024 to 8192", "2048", 1024, 8192)
+	requests    = number("a number from 1 to 1073741824", "1000", 1, 1<<30)
+	perClient   = number("a number from 1 to 1000000", "256", 1, 1_000_000)
+	waitSeconds = orInteger(text("a time such as `75s` or `1m30s`, at least `1s`", `"60s"`, checkTime(time.Second)))
+	trusted     = as(list("a list of networks", text("a network", `"10.0.0.0/8"`, checkTrusted)), toTexts)
+	authorities = text("certificates in PEM", `"""-----BEGIN CERTIFICATE-----…"""`, checkAuthorities)
 	connections = number("a number from 16 to 1000000", "1024", 16, 1_000_000)
 	files       = number("a number from 64 to 1073741816", "65535", 64, 1_073_741_816)
 	bucketSize  = number("a number of bytes from 32 to 65472", "128", 32, 65472)
@@ -142,6 +150,31 @@ func checkBuffers(s string) (string, error) {
 		return "", fmt.Errorf("has as its second part %s, which %w", quote(fields[1]), err)
 	}
 	return strconv.Itoa(count) + " " + bytes, nil
+}
+
+func checkTrusted(s string) (string, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return addr.String(), nil
+	}
+	network, err := netip.ParsePrefix(s)
+	if err != nil {
+		return "", errors.New("is not a network; write an address and a number of bits, such as 10.0.0.0/8")
+	}
+	if network.Masked() != network {
+		return "", fmt.Errorf("has bits behind its prefix; write %s", network.Masked())
+	}
+	return network.String(), nil
+}
+
+func checkAuthorities(s string) (string, error) {
+	list, err := render.ReadAuthorities([]byte(s))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("cannot be used: %w", err)
+	case len(list) == 0:
+		return "", errors.New("has no certificate in PEM; paste it between three quotes, from its BEGIN line to its END line")
+	}
+	return s, nil
 }
 
 func checkLogFormat(s string) (string, error) {

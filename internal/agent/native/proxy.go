@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/agent"
 	"github.com/interlock-lb/interlock/internal/proxy"
@@ -139,15 +140,26 @@ func Serving(o *native.Options) proxy.Options {
 	if o.MaxConnections > 0 {
 		limits.Connections = o.MaxConnections
 	}
-	if o.BodyTimeout > 0 {
-		limits.Body = o.BodyTimeout
-	}
+	override(&limits.Body, o.BodyTimeout)
+	override(&limits.Header, o.HeaderTimeout)
+	override(&limits.Send, o.SendTimeout)
+	override(&limits.Websocket, o.WebsocketTimeout)
+	override(&limits.Shutdown, o.Shutdown)
+	override(&limits.ConnectionsPerAddress, o.ConnectionsEach)
+	override(&limits.Requests, o.Requests)
 	if limits.Idle = o.Idle; o.Idle == 0 {
 		limits.Idle, limits.Requests = limits.Header, 1
 	}
 	return proxy.Options{
 		HideInfoHeaders: o.HideInfoHeaders, UnderscoresInHeaders: o.Underscores, AddressHash: o.IPHash,
-		SkipVerify: o.SkipVerify, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, SecurePort: o.RedirectPort,
+		Trusted: o.Trusted, Authorities: o.Authorities, SkipVerify: o.SkipVerify, MinTLS: o.MinTLS, MaxTLS: o.MaxTLS, SecurePort: o.RedirectPort,
 		LogFormat: o.Log, Limits: limits,
+	}
+}
+
+// override takes the operator's value where there is one.
+func override[T time.Duration | int](limit *T, value T) {
+	if value > 0 {
+		*limit = value
 	}
 }

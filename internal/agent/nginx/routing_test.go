@@ -129,6 +129,7 @@ func TestTLSToTheTaskIsSpokenAndVerifiedAsAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	trusting := map[string]any{"HTTPOptions": []any{"proxy_ssl_trusted_certificate " + authorities + ";"}}
+	named := map[string]any{"SSLBackendAuthorities": string(data)}
 	// Go's test certificate is for example.com and names below it.
 	table := func(verify route.Verify) *route.Table {
 		u, plain := upstream("app", app), upstream("plain", sees(t, "plain"))
@@ -152,6 +153,7 @@ func TestTLSToTheTaskIsSpokenAndVerifiedAsAsked(t *testing.T) {
 	}{
 		{route.VerifyNone, nil, 200, 200},
 		{route.VerifyRequired, trusting, 200, 502},
+		{route.VerifyRequired, named, 200, 502},
 		{route.VerifyRequired, nil, 502, 502},
 		{route.VerifyDefault, trusting, 200, 502},
 		{route.VerifyDefault, map[string]any{"SSLVerify": "none"}, 200, 200},

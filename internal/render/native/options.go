@@ -2,7 +2,9 @@ package native
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/logformat"
@@ -17,13 +19,21 @@ type Options struct {
 	// RedirectPort is where clients are redirected to who must speak TLS; 0: 443.
 	RedirectPort uint16
 
-	MaxConnections  int           // of clients; 0: by itself
-	ConnectTimeout  time.Duration // 0: by itself
-	ReadTimeout     time.Duration
-	BodyTimeout     time.Duration // 0: by itself
-	Idle            time.Duration // of clients; 0: one request a connection
-	MaxBody         int64         // bytes; 0: no limit
-	Underscores     bool          // in the names of header fields
+	MaxConnections int           // of clients; 0: by itself
+	ConnectTimeout time.Duration // 0: by itself
+	ReadTimeout    time.Duration
+	BodyTimeout    time.Duration // 0: by itself
+	Idle           time.Duration // of clients; 0: one request a connection
+	// The next are 0 for what the proxy does by itself.
+	HeaderTimeout, SendTimeout time.Duration // of clients
+	WebsocketTimeout, Shutdown time.Duration
+	Requests, ConnectionsEach  int // of a connection, and of an address
+	// Trusted are the networks of other proxies, whose word of the client counts.
+	Trusted []netip.Prefix
+	// Authorities may issue the certificates of tasks; nil: nobody may.
+	Authorities     *x509.CertPool
+	MaxBody         int64 // bytes; 0: no limit
+	Underscores     bool  // in the names of header fields
 	IPHash          bool
 	HideInfoHeaders bool
 	SkipVerify      bool // of tasks that do not say
@@ -36,7 +46,8 @@ type Options struct {
 // which gives them their grammar and defaults. The error lists every key that is
 // not valid.
 func ParseOptions(p render.Parameters) (Options, error) {
-	shared, err := nginx.ParseOptions(p.Config)
+	own, others := split(p.Config)
+	shared, err := nginx.ParseOptions(others)
 	if err != nil {
 		return Options{}, err
 	}
@@ -45,6 +56,14 @@ func ParseOptions(p render.Parameters) (Options, error) {
 		ReadTimeout: shared.ReadTimeout, Idle: shared.KeepaliveTimeout,
 		MaxBody: shared.ClientMaxBodySize, Underscores: shared.UnderscoresInHeaders, IPHash: shared.IPHash,
 		HideInfoHeaders: shared.HideInfoHeaders, SkipVerify: shared.SSLVerify == "none",
+	}
+	o.HeaderTimeout, o.SendTimeout, o.Requests = shared.ClientHeaderTimeout, shared.ClientSendTimeout, shared.KeepaliveRequests
+	if shared.SSLBackendAuthorities != "" {
+		o.Authorities = x509.NewCertPool()
+		o.Authorities.AppendCertsFromPEM([]byte(shared.SSLBackendAuthorities))
+	}
+	if err := o.readOwn(own); err != nil {
+		return Options{}, err
 	}
 	if o.Log, err = logFormat(&shared); err != nil {
 		return Options{}, err

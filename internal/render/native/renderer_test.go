@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -79,6 +80,28 @@ func TestTheFormatThatIsInUseIsTheOperators(t *testing.T) {
 		o, err := native.ParseOptions(render.Parameters{Port: 80, Config: test.config})
 		if err != nil || len(o.Log.Pieces) != test.pieces || o.Log.Escape != test.escape {
 			t.Errorf("%s: %v, %+v", name, err, o.Log)
+		}
+	}
+}
+
+func TestEveryLimitIsTheOperators(t *testing.T) {
+	config := map[string]any{
+		"ClientHeaderTimeout": "1s", "ClientBodyTimeout": "2s", "ClientSendTimeout": "3s", "KeepaliveTimeout": "4s", "KeepaliveRequests": 5.0,
+		"MaxConnections": 60.0, "MaxConnectionsPerClient": 7.0, "WebsocketTimeout": "8s", "ShutdownTimeout": 9.0,
+		"ClientMaxBodySize": "10k", "TrustedProxies": []any{"10.0.0.0/8", "fd00::1"},
+	}
+	o, err := native.ParseOptions(render.Parameters{Port: 80, Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string][2]any{
+		"header": {o.HeaderTimeout, time.Second}, "body": {o.BodyTimeout, 2 * time.Second}, "send": {o.SendTimeout, 3 * time.Second},
+		"idle": {o.Idle, 4 * time.Second}, "requests": {o.Requests, 5}, "connections": {o.MaxConnections, 60}, "each": {o.ConnectionsEach, 7},
+		"websocket": {o.WebsocketTimeout, 8 * time.Second}, "shutdown": {o.Shutdown, 9 * time.Second}, "content": {o.MaxBody, int64(10 << 10)},
+		"trusted": {fmt.Sprint(o.Trusted), "[10.0.0.0/8 fd00::1/128]"},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s: %v, want %v", name, got[0], got[1])
 		}
 	}
 }

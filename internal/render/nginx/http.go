@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"path"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (f *file) http() {
 	if !o.HideInfoHeaders {
 		f.responseHeaders()
 	}
-	f.trusts = out.taken[trustedAuthorities]
+	f.trusts = out.taken[trustedAuthorities] || f.authorities != ""
 	if f.plan.http2() {
 		f.upstreamsHTTP2(raw)
 	}
@@ -123,6 +124,15 @@ func powerOfTwo(atLeast int) int {
 func (f *file) clients() {
 	o, out := &f.options, &f.out
 	out.setting("keepalive_timeout", duration(o.KeepaliveTimeout))
+	if o.KeepaliveRequests > 0 {
+		out.setting("keepalive_requests", number(o.KeepaliveRequests))
+	}
+	if o.ClientHeaderTimeout > 0 {
+		out.setting("client_header_timeout", duration(o.ClientHeaderTimeout))
+	}
+	if o.ClientSendTimeout > 0 {
+		out.setting("send_timeout", duration(o.ClientSendTimeout))
+	}
 	out.setting("client_max_body_size", size(o.ClientMaxBodySize))
 	out.setting("client_body_buffer_size", size(o.ClientBodyBufferSize))
 	out.setting("client_body_timeout", duration(o.ClientBodyTimeout))
@@ -170,6 +180,10 @@ func (f *file) upstreams() {
 	out.setting("proxy_send_timeout", duration(o.SendTimeout))
 	out.setting("proxy_read_timeout", duration(o.ReadTimeout))
 	out.setting("proxy_redirect", keyword("off"))
+	if f.authorities != "" {
+		out.setting(trustedAuthorities, quoted(path.Base(f.authorities)))
+		out.setting("proxy_ssl_verify_depth", number(maxIssuers))
+	}
 	// What may change something and may have reached an app is never sent
 	// twice: nginx retries it only where the connection itself failed.
 	out.setting("proxy_next_upstream", keyword("error"), keyword("timeout"))

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"path"
 	"strings"
 	"time"
 )
@@ -38,6 +39,11 @@ func (f *file) upstreamsHTTP2(raw []operatorDirective) {
 			f.trustsHTTP2 = true
 			out.raw([]string{grpc(d.text)})
 		}
+	}
+	if f.authorities != "" && !f.trustsHTTP2 {
+		f.trustsHTTP2 = true
+		out.directive(keyword(grpc(trustedAuthorities)), quoted(path.Base(f.authorities)))
+		out.setting("grpc_ssl_verify_depth", number(maxIssuers))
 	}
 }
 

@@ -25,10 +25,13 @@ type Options struct {
 	WorkerShutdownTimeout time.Duration
 
 	KeepaliveTimeout       time.Duration // of idle clients; 0: no keep-alive
+	KeepaliveRequests      int           // of one connection; 0: what nginx does by itself
 	ClientBodyTimeout      time.Duration
-	ClientMaxBodySize      int64 // bytes; 0: no limit
-	ClientBodyBufferSize   int64 // bytes
-	ClientHeaderBufferSize int64 // bytes
+	ClientHeaderTimeout    time.Duration // 0: what nginx does by itself
+	ClientSendTimeout      time.Duration // 0: what nginx does by itself
+	ClientMaxBodySize      int64         // bytes; 0: no limit
+	ClientBodyBufferSize   int64         // bytes
+	ClientHeaderBufferSize int64         // bytes
 	// LargeClientHeaderBuffers is a number of buffers and the size of each in bytes.
 	LargeClientHeaderBuffers Buffers
 	UnderscoresInHeaders     bool
@@ -47,10 +50,13 @@ type Options struct {
 	MainLogFormat, TraceLogFormat string
 	AccessLogFormat               string // "main", "trace", "json" or "off"
 
-	SSLCiphers              string
-	SSLProtocols            []string
-	SSLOpts                 string // raw lines at http level
-	SSLVerify               string // "none", "optional" or "required"
+	SSLCiphers   string
+	SSLProtocols []string
+	SSLOpts      string // raw lines at http level
+	SSLVerify    string // "none", "optional" or "required"
+	// SSLBackendAuthorities are the certificates of those who may issue the
+	// certificates of tasks, in PEM; empty: nobody may.
+	SSLBackendAuthorities   string
 	SSLDefaultDHParam       int    // bits; 0: no such key exchange
 	SSLDefaultDHParamPath   string // empty: none
 	GlobalOptions           []string
@@ -80,6 +86,10 @@ func DefaultOptions() Options {
 	}
 }
 
+// maxRequests is the greatest number of requests that a connection may be told
+// to serve.
+const maxRequests = 1 << 30
+
 // option reads the value of one key into an Options.
 type option func(*Options, any) error
 
@@ -97,6 +107,9 @@ var options = map[string]option{
 	"WorkerShutdownTimeout":     timeout(func(o *Options) *time.Duration { return &o.WorkerShutdownTimeout }),
 	"KeepaliveTimeout":          timeoutOrNone(func(o *Options) *time.Duration { return &o.KeepaliveTimeout }),
 	"ClientBodyTimeout":         timeout(func(o *Options) *time.Duration { return &o.ClientBodyTimeout }),
+	"ClientHeaderTimeout":       timeout(func(o *Options) *time.Duration { return &o.ClientHeaderTimeout }),
+	"ClientSendTimeout":         timeout(func(o *Options) *time.Duration { return &o.ClientSendTimeout }),
+	"KeepaliveRequests":         integer(1, maxRequests, func(o *Options) *int { return &o.KeepaliveRequests }),
 	"ClientMaxBodySize":         bytesOf(0, func(o *Options) *int64 { return &o.ClientMaxBodySize }),
 	"ClientBodyBufferSize":      bytesOf(1, func(o *Options) *int64 { return &o.ClientBodyBufferSize }),
 	"ClientHeaderBufferSize":    bytesOf(1, func(o *Options) *int64 { return &o.ClientHeaderBufferSize }),
@@ -116,6 +129,7 @@ var options = map[string]option{
 	"SSLProtocols":              protocols,
 	"SSLOpts":                   rawText(func(o *Options) *string { return &o.SSLOpts }),
 	"SSLVerify":                 oneOf([]string{"none", "optional", "required"}, func(o *Options) *string { return &o.SSLVerify }),
+	"SSLBackendAuthorities":     authorities,
 	"SSLDefaultDHParam":         integer(1024, 16384, func(o *Options) *int { return &o.SSLDefaultDHParam }),
 	"SSLDefaultDHParamPath":     textOrNone(func(o *Options) *string { return &o.SSLDefaultDHParamPath }),
 	"GlobalOptions":             lines(func(o *Options) *[]string { return &o.GlobalOptions }),

@@ -41,6 +41,10 @@ func TestOptionsAreReadInEveryFormTheyTravelIn(t *testing.T) {
 		{"SSLOpts", "", func(*Options) {}},
 		{"MainLogFormat", "", func(*Options) {}},
 		{"LargeClientHeaderBuffers", "8 16k", func(o *Options) { o.LargeClientHeaderBuffers = Buffers{8, 16 << 10} }},
+		{"ClientHeaderTimeout", "5s", func(o *Options) { o.ClientHeaderTimeout = 5 * time.Second }},
+		{"ClientSendTimeout", int64(9), func(o *Options) { o.ClientSendTimeout = 9 * time.Second }},
+		{"KeepaliveRequests", float64(7), func(o *Options) { o.KeepaliveRequests = 7 }},
+		{"AccessLogFormat", "json", func(o *Options) { o.AccessLogFormat = "json" }},
 		{"HTTPOptions", []any{"gzip on;"}, func(o *Options) { o.HTTPOptions = []string{"gzip on;"} }},
 	} {
 		want := DefaultOptions()
@@ -88,6 +92,11 @@ func TestAnOptionThatIsNotValidIsNamed(t *testing.T) {
 		{"MainLogFormat", "\x00"},
 		{"UpstreamZoneSize", int64(1)},
 		{"ClientTimeout", int64(5)},
+		{"KeepaliveRequests", int64(0)},
+		{"AccessLogFormat", "xml"},
+		{"SSLBackendAuthorities", "no PEM"},
+		{"SSLBackendAuthorities", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"},
+		{"SSLBackendAuthorities", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"},
 	} {
 		_, err := ParseOptions(map[string]any{c.key: c.v})
 		if err == nil || !strings.Contains(err.Error(), c.key) {

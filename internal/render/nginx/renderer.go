@@ -71,6 +71,11 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 			return render.Bundle{}, err
 		}
 	}
+	if o.SSLBackendAuthorities != "" {
+		file := o.authoritiesFile(p.ConfigPath)
+		f.authorities = file.Path
+		b.Files = append(b.Files, file)
+	}
 	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
 	f.tempDir = withDefault(r.TempDir, TempDir)
 	f.out.buf.Grow(plan.textSize())
@@ -111,6 +116,7 @@ type file struct {
 	agentless        bool
 	statusSocket     string
 	tempDir          string
+	authorities      string // the file with those that the operator names; empty: none
 	// trusts and trustsHTTP2 say that the operator names authorities for the
 	// certificates of tasks.
 	trusts, trustsHTTP2 bool

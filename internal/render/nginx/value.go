@@ -106,6 +106,17 @@ func integer(lowest, highest int, field func(*Options) *int) option {
 	}
 }
 
+// WholeNumber reads a number from lowest to highest in every form in which one
+// travels.
+func WholeNumber(v any, lowest, highest int) (int, error) {
+	var o Options
+	err := integer(lowest, highest, func(o *Options) *int { return &o.MaxConnections })(&o, v)
+	return o.MaxConnections, err
+}
+
+// Time reads a time in every form in which one travels.
+func Time(v any) (time.Duration, error) { return timeOf(v) }
+
 // whole accepts the forms in which a whole number travels: as TOML's integer,
 // as protobuf's double, and as the text that older files have.
 func whole(v any) (int64, error) {
