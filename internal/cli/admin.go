@@ -22,7 +22,7 @@ import (
 )
 
 // adminAddress is where processes tell of themselves: reached from the networks
-// of their container, and published nowhere. ADR 19 says why.
+// of their container, and published nowhere. ADR 21 says why.
 const adminAddress = ":9090"
 
 func adminFlag(cmd *cobra.Command, address *string) {
