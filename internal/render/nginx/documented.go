@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ type ExtensionConfig struct {
 	ConnectTimeout, SendTimeout, ReadTimeout int // seconds
 
 	WorkerShutdownTimeout, KeepaliveTimeout, ClientBodyTimeout      string // such as "75s"
+	ClientHeaderTimeout, ClientSendTimeout                          string // such as "75s"
+	KeepaliveRequests                                               int
 	ClientMaxBodySize, ClientBodyBufferSize, ClientHeaderBufferSize string // such as "8k"
 	LargeClientHeaderBuffers                                        string // such as "4 8k"
 	UnderscoresInHeaders                                            bool
@@ -28,6 +31,7 @@ type ExtensionConfig struct {
 	HTTPVersion                                                     string
 
 	AccessLogPath, ErrorLogPath   string
+	AccessLogFormat               string // "main", "trace", "json" or "off"
 	MainLogFormat, TraceLogFormat string
 
 	SSLCiphers, SSLProtocols, SSLOpts, SSLVerify string
@@ -40,6 +44,13 @@ type ExtensionConfig struct {
 	Version, AdminUser, AdminPass string
 }
 
+// What nginx does by itself (ngx_http_core_module: client_header_timeout,
+// send_timeout, keepalive_requests).
+const (
+	ownTimeout  = time.Minute
+	ownRequests = 1000
+)
+
 // Documented says the options in the reference's words. The hash bucket size is
 // what host names of the given lengths need.
 func (o *Options) Documented(longestHost int) ExtensionConfig {
@@ -49,12 +60,15 @@ func (o *Options) Documented(longestHost int) ExtensionConfig {
 		ConnectTimeout: seconds(o.ConnectTimeout), SendTimeout: seconds(o.SendTimeout), ReadTimeout: seconds(o.ReadTimeout),
 		WorkerShutdownTimeout: written(duration(o.shutdownTimeout())),
 		KeepaliveTimeout:      written(duration(o.KeepaliveTimeout)), ClientBodyTimeout: written(duration(o.ClientBodyTimeout)),
-		ClientMaxBodySize: written(size(o.ClientMaxBodySize)), ClientBodyBufferSize: written(size(o.ClientBodyBufferSize)),
+		ClientHeaderTimeout: written(duration(cmp.Or(o.ClientHeaderTimeout, ownTimeout))),
+		ClientSendTimeout:   written(duration(cmp.Or(o.ClientSendTimeout, ownTimeout))),
+		KeepaliveRequests:   cmp.Or(o.KeepaliveRequests, ownRequests),
+		ClientMaxBodySize:   written(size(o.ClientMaxBodySize)), ClientBodyBufferSize: written(size(o.ClientBodyBufferSize)),
 		ClientHeaderBufferSize:   written(size(o.ClientHeaderBufferSize)),
 		LargeClientHeaderBuffers: written(number(o.LargeClientHeaderBuffers.Number)) + " " + written(size(o.LargeClientHeaderBuffers.Size)),
 		UnderscoresInHeaders:     o.UnderscoresInHeaders, ServerNamesHashBucketSize: o.hashBucketSize(longestHost),
 		UpstreamZoneSize: o.UpstreamZoneSize, IPHash: o.IPHash, HideInfoHeaders: o.HideInfoHeaders, HTTPVersion: o.HTTPVersion,
-		AccessLogPath: o.AccessLogPath, ErrorLogPath: o.ErrorLogPath, MainLogFormat: o.MainLogFormat, TraceLogFormat: o.TraceLogFormat,
+		AccessLogPath: o.AccessLogPath, ErrorLogPath: o.ErrorLogPath, AccessLogFormat: o.AccessLogFormat, MainLogFormat: o.MainLogFormat, TraceLogFormat: o.TraceLogFormat,
 		SSLCiphers: o.SSLCiphers, SSLProtocols: strings.Join(o.SSLProtocols, " "), SSLOpts: o.SSLOpts, SSLVerify: o.SSLVerify,
 		SSLDefaultDHParam: o.SSLDefaultDHParam, SSLDefaultDHParamPath: o.SSLDefaultDHParamPath,
 		GlobalOptions: slices.Clone(o.GlobalOptions), HTTPOptions: slices.Clone(o.HTTPOptions), TCPOptions: slices.Clone(o.TCPOptions),
