@@ -133,7 +133,7 @@ func (s secure) speaksGRPC(u route.Upstream) grpc_testing.TestServiceClient {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.Cleanup(func() { connection.Close() })
+	s.Cleanup(func() { _ = connection.Close() })
 	return grpc_testing.NewTestServiceClient(connection)
 }
 

@@ -32,13 +32,13 @@ func adminFlag(cmd *cobra.Command, address *string) {
 
 // keepAdmin serves an admin address until ctx ends; empty: none. What prevents
 // that is logged and tried again: the process does its work without.
-func keepAdmin(ctx context.Context, address string, o metrics.Options) error {
+func keepAdmin(ctx context.Context, address string, o metrics.Options) {
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = portRetry, longestPortRetry
 	for address != "" {
 		err := serveAdmin(ctx, address, o)
 		if ctx.Err() != nil {
-			break
+			return
 		}
 		delay := min(delays.NextBackOff(), longestPortRetry)
 		o.Logger.Error("the admin address is not served, trying again", "error", err, "in", delay.Round(time.Millisecond))
@@ -47,7 +47,6 @@ func keepAdmin(ctx context.Context, address string, o metrics.Options) error {
 		case <-time.After(delay):
 		}
 	}
-	return nil
 }
 
 func serveAdmin(ctx context.Context, address string, o metrics.Options) error {

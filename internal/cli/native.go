@@ -41,9 +41,10 @@ func (p *process) runNative(ctx context.Context, o proxyOptions, admin string) e
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group errgroup.Group
 	group.Go(func() error {
-		return keepAdmin(beside, admin, metrics.Options{
+		keepAdmin(beside, admin, metrics.Options{
 			Health: a.HealthHandler(), Collector: metrics.Proxy(proxy.Server), Version: version, Logger: log,
 		})
+		return nil
 	})
 	group.Go(func() error { return p.describeOnSignal(beside, proxy.Describe) })
 	err := p.runAgent(ctx, o, a, i, agent.NewChildren())

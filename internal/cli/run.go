@@ -88,9 +88,10 @@ func (p *process) runCore(ctx context.Context, flags runFlags) error {
 	group.Go(func() error { return parts.deliverer.Run(ctx) })
 	group.Go(func() error { return parts.core.Run(ctx) })
 	group.Go(func() error {
-		return keepAdmin(ctx, flags.admin, metrics.Options{
+		keepAdmin(ctx, flags.admin, metrics.Options{
 			Health: coreHealth(parts.core), Collector: metrics.Core(parts.core), Version: version, Logger: log,
 		})
+		return nil
 	})
 	group.Go(func() error { return keepIdentity(ctx, parts.identity, authority, log) })
 	return group.Wait()

@@ -100,9 +100,10 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 	stand.resume()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return keepAdmin(ctx, o.admin, metrics.Options{
+		keepAdmin(ctx, o.admin, metrics.Options{
 			Health: stand.ready, Collector: metrics.Proxy(func() *proxy.Server { return stand.server }), Version: version, Logger: log,
 		})
+		return nil
 	})
 	group.Go(func() error { return p.describeOnSignal(ctx, stand.server.Describe) })
 	// Clients get an answer, if only that there is none, while Docker is waited for.

@@ -128,7 +128,7 @@ func (s *session) interview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	<-ended
+	_ = <-ended // it ended as it was told to
 	return nil
 }
 

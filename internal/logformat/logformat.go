@@ -171,7 +171,7 @@ func cutName(text string) (name, rest string, err error) {
 	}
 	name, rest = text[:end], text[end:]
 	if braced {
-		closed := false
+		var closed bool
 		if rest, closed = strings.CutPrefix(rest, "}"); !closed {
 			return "", "", fmt.Errorf("the brace of the variable ${%.80s is not closed", name)
 		}

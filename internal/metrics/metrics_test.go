@@ -26,7 +26,7 @@ const patience = 30 * time.Second
 
 func options(server *proxy.Server) metrics.Options {
 	return metrics.Options{
-		Health:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "well") }),
+		Health:    http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") }),
 		Collector: metrics.Proxy(func() *proxy.Server { return server }), Version: "1.2.3", Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -44,7 +44,7 @@ func get(t *testing.T, h http.Handler, path string) string {
 // serving is a proxy with a table of one host, and where it listens.
 func serving(t *testing.T) (server *proxy.Server, table *route.Table, address string) {
 	t.Helper()
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(app.Close)
 	server = proxy.New(proxy.Options{Logger: slog.New(slog.DiscardHandler), Limits: proxy.DefaultLimits()})
 	table = &route.Table{

@@ -141,8 +141,8 @@ func TestTheFirstAttemptIsMadeAtOnceAndTheNextOnesSoon(t *testing.T) {
 		if !at[0].Equal(began) {
 			t.Errorf("the first attempt came after %s", at[0].Sub(began))
 		}
-		for i, pause := 1, time.Duration(0); i < len(at); i++ {
-			if pause = at[i].Sub(at[i-1]); pause < 50*time.Millisecond || pause > 250*time.Millisecond {
+		for i := 1; i < len(at); i++ {
+			if pause := at[i].Sub(at[i-1]); pause < 50*time.Millisecond || pause > 250*time.Millisecond {
 				t.Fatalf("attempt %d came %s after the one before", i, pause)
 			}
 		}

@@ -32,10 +32,6 @@ func (x *exchange) appendFact(b []byte, p *logformat.Piece, way logformat.Escape
 	switch p.Variable {
 	case logformat.RequestField:
 		return appendValue(b, field(r, p.Field), way)
-	case logformat.RemoteAddr:
-		return append(b, x.conn.address...)
-	case logformat.RemotePort:
-		return strconv.AppendUint(b, uint64(x.conn.remote.Port()), 10)
 	case logformat.RemoteUser:
 		return appendUser(b, r, way)
 	case logformat.Request:
@@ -50,8 +46,6 @@ func (x *exchange) appendFact(b []byte, p *logformat.Piece, way logformat.Escape
 		return appendValue(b, query(r), way)
 	case logformat.Protocol:
 		return x.appendProtocol(b)
-	case logformat.Scheme:
-		return append(b, x.conn.proto...)
 	case logformat.Host:
 		return appendValue(b, r.Host, way)
 	case logformat.Status:
@@ -66,17 +60,13 @@ func (x *exchange) appendFact(b []byte, p *logformat.Piece, way logformat.Escape
 		return appendSeconds(b, f.took)
 	case logformat.RequestID:
 		return append(b, x.id[:]...)
-	case logformat.Connection:
-		return strconv.AppendUint(b, x.conn.number, 10)
-	case logformat.ConnectionRequests:
-		return strconv.AppendInt(b, int64(x.conn.served), 10)
 	case logformat.ServerName:
 		return appendValue(b, f.tally.host, way)
 	case logformat.Service:
 		return appendValue(b, f.tally.service, way)
 	}
-	if p.Variable >= logformat.SSLCipher && p.Variable <= logformat.SSLProtocol {
-		return x.conn.appendTLS(b, p.Variable, way)
+	if b, is := x.conn.appendFact(b, p.Variable, way); is {
+		return b
 	}
 	if b, is := x.appendUpstream(b, p.Variable, way); is {
 		return b
@@ -102,6 +92,26 @@ func (x *exchange) appendUpstream(b []byte, v logformat.Variable, way logformat.
 		return appendSeconds(b, f.answered-f.turned), true
 	}
 	return appendSeconds(b, f.began+f.took-f.turned), true
+}
+
+// appendFact appends what a variable says of the connection, and whether it says
+// anything of one.
+func (c *conn) appendFact(b []byte, v logformat.Variable, way logformat.Escape) ([]byte, bool) {
+	switch v {
+	case logformat.RemoteAddr:
+		return append(b, c.address...), true
+	case logformat.RemotePort:
+		return strconv.AppendUint(b, uint64(c.remote.Port()), 10), true
+	case logformat.Scheme:
+		return append(b, c.proto...), true
+	case logformat.Connection:
+		return strconv.AppendUint(b, c.number, 10), true
+	case logformat.ConnectionRequests:
+		return strconv.AppendInt(b, int64(c.served), 10), true
+	case logformat.SSLCipher, logformat.SSLName, logformat.SSLProtocol:
+		return c.appendTLS(b, v, way), true
+	}
+	return b, false
 }
 
 // appendTLS appends what a variable says of a connection's TLS.

@@ -27,7 +27,7 @@ func logged(t *testing.T, format *logformat.Format, sent string) string {
 	t.Helper()
 	log := &lines{}
 	r := newRig(t, func(o *proxy.Options) { o.AccessLog, o.LogFormat = log, format })
-	r.serve(all(app(t, func(w http.ResponseWriter, q *http.Request) { io.WriteString(w, "hello") })))
+	r.serve(all(app(t, func(w http.ResponseWriter, q *http.Request) { _, _ = io.WriteString(w, "hello") })))
 	r.says(sent)
 	eventually(t, "a line is logged", func() bool { return strings.HasSuffix(log.String(), "\n") })
 	return strings.TrimSuffix(log.String(), "\n")
@@ -66,7 +66,7 @@ func TestAJSONLineIsOneObjectWhateverClientsSend(t *testing.T) {
 	if err := decoder.Decode(&object); err != nil || decoder.More() {
 		t.Fatalf("%v: %s", err, got)
 	}
-	if object.Status != 200 || object.Method != "GET" || object.URI != `/"x` || object.Host != "demo.local" || object.Referer != "" ||
+	if object.Status != 200 || object.Method != http.MethodGet || object.URI != `/"x` || object.Host != "demo.local" || object.Referer != "" ||
 		object.UserAgent != "a\"\\\ufffd\tü" || object.UpstreamAddr == "" || object.RequestLength == 0 || object.Time.IsZero() {
 		t.Errorf("got %+v of %s", object, got)
 	}

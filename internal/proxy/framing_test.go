@@ -79,7 +79,7 @@ func readByFastHTTP(raw []byte) (asked, error) {
 		}
 	}
 	if rest, err := io.ReadAll(from); err != nil || len(rest) > 0 {
-		return asked{}, fmt.Errorf("%q is left over, %v", rest, err)
+		return asked{}, fmt.Errorf("%q is left over: %w", rest, err)
 	}
 	a := asked{method: string(q.Header.Method()), target: string(q.Header.RequestURI()), host: string(q.Header.Host()), body: string(q.Body())}
 	for name, value := range q.Header.All() {

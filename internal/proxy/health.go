@@ -54,7 +54,7 @@ func (e *endpoint) resume() { e.asideUntil.CompareAndSwap(untilProbed, 0) }
 // answered ends the time that the endpoint was set aside for. That it takes
 // connections only a new one shows.
 func (e *endpoint) answered(over *upstreamConn) {
-	if until := e.asideUntil.Load(); until != 0 && !(over.reused && until == untilProbed) {
+	if until := e.asideUntil.Load(); until != 0 && (!over.reused || until != untilProbed) {
 		e.asideUntil.CompareAndSwap(until, 0)
 	}
 }

@@ -71,7 +71,7 @@ func TestAnEndpointThatRefusesIsProbedAndComesBackByItself(t *testing.T) {
 	}
 	server := &http.Server{Handler: http.HandlerFunc(echo)}
 	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	r.health(2, 0)
 	r.posts(10)
 	if n := r.retries(); n != 1 {

@@ -96,7 +96,7 @@ func (s *Server) multiplex(e *endpoint, host string) (*multiplexed, error) {
 	}
 	m := &multiplexed{ClientConn: client, host: host, streams: 1, used: true}
 	if !client.ReserveNewRequest() || !e.join(m) {
-		client.Close()
+		_ = client.Close()
 		return nil, errDrained
 	}
 	return m, nil

@@ -64,7 +64,7 @@ func TestOneRequestFindsOutThatAMachineIsGoneAndNoneThatItIsBack(t *testing.T) {
 	vanish(t, listener)
 	server := &http.Server{Handler: http.HandlerFunc(echo)}
 	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(func() { server.Close() })
+	t.Cleanup(func() { _ = server.Close() })
 	r := newRig(t, func(o *proxy.Options) { o.Limits.Connect = short })
 	r.serve(with(all(app(t, echo)), netip.MustParseAddrPort(listener.Addr().String())))
 	r.posts(10)
@@ -95,7 +95,7 @@ func newMortal(t *testing.T, kept bool) *mortal {
 	listener := plainTCP(t)
 	m := &mortal{t: t, listener: listener, kept: kept, ended: make(chan struct{})}
 	var served sync.WaitGroup
-	t.Cleanup(func() { close(m.ended); listener.Close(); served.Wait() })
+	t.Cleanup(func() { close(m.ended); _ = listener.Close(); served.Wait() })
 	served.Go(func() {
 		for {
 			c, err := m.listener.AcceptTCP()

@@ -94,7 +94,7 @@ func difference[T any](before, after []T, name func(*T) string, same func(a, b *
 		return nil, nil
 	}
 	for len(before) > 0 || len(after) > 0 {
-		order := 0
+		var order int
 		switch {
 		case len(before) == 0:
 			order = 1

@@ -69,10 +69,10 @@ func proxyKilled(t *testing.T, i *installation) load.Result {
 	victim.signal(t, "KILL")
 	began := time.Now()
 	eventually(t, "the proxy is gone", func(ctx context.Context) error {
-		if _, _, err := site.Ping(ctx, node, demo.Host); err != nil {
-			return nil
+		if _, _, err := site.Ping(ctx, node, demo.Host); err == nil {
+			return fmt.Errorf("it answers")
 		}
-		return fmt.Errorf("it answers")
+		return nil
 	})
 	eventually(t, "another proxy serves", func(ctx context.Context) error {
 		_, _, err := site.Ping(ctx, node, demo.Host)
