@@ -128,7 +128,7 @@ func (s *session) interview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_ = <-ended // it ended as it was told to
+	<-ended //nolint:errcheck // it ended as it was told to
 	return nil
 }
 

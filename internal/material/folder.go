@@ -30,7 +30,7 @@ func (f Folder) Read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the folder of secrets: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing was written
+	defer root.Close()
 	info, err := root.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the secret: %w", err)

@@ -35,7 +35,7 @@ func TestAHeadThatIsTooLargeIsRefused(t *testing.T) {
 func TestUnderOverloadNewConnectionsAreTurnedAwayAtOnce(t *testing.T) {
 	r := newRig(t, func(o *proxy.Options) { o.Limits.Connections = 2 })
 	release := make(chan struct{})
-	r.serve(all(app(t, func(w http.ResponseWriter, _ *http.Request) { <-release; io.WriteString(w, "done") })))
+	r.serve(all(app(t, func(w http.ResponseWriter, _ *http.Request) { <-release; _, _ = io.WriteString(w, "done") })))
 	running := make([]net.Conn, 2)
 	for i := range running {
 		running[i] = r.dial()
@@ -109,7 +109,7 @@ func TestAWebsocketThatIsSilentForTooLongEnds(t *testing.T) {
 		if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
 		_, _ = io.Copy(c, c)
 	})
 	r := newRig(t, func(o *proxy.Options) { o.Limits.Websocket = time.Second })

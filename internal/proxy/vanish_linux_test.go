@@ -109,7 +109,7 @@ func newMortal(t *testing.T, kept bool) *mortal {
 }
 
 func (m *mortal) serve(c *net.TCPConn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
 		return
 	}
