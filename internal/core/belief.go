@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
@@ -9,12 +10,14 @@ import (
 
 // belief doubts a reading in which everything has gone: managers that restart
 // have been seen to answer with empty lists. Such a reading counts once it has
-// lasted and another one, made for that, says the same.
+// lasted and another one, made for that, says the same; one that cannot be true
+// never does.
 type belief struct {
-	patience time.Duration
-	confirm  func(context.Context) (*snapshot.Snapshot, error)
-	held     *snapshot.Snapshot // the last reading that was believed
-	doubted  time.Time          // when the present doubt began; zero without one
+	patience  time.Duration
+	container string // the ID of this process's own, or the beginning of it; empty outside
+	confirm   func(context.Context) (*snapshot.Snapshot, error)
+	held      *snapshot.Snapshot // the last reading that was believed
+	doubted   time.Time          // when the present doubt began; zero without one
 }
 
 // consider returns the reading to act on, nil if there is none, and after how
@@ -32,12 +35,31 @@ func (b *belief) consider(ctx context.Context, latest *snapshot.Snapshot, now ti
 	if left := b.patience - now.Sub(b.doubted); left > 0 {
 		return b.held, left
 	}
-	if again, err := b.confirm(ctx); err == nil && vanished(b.held, again) {
+	if again, err := b.confirm(ctx); err == nil && vanished(b.held, again) && !b.impossible(again) {
 		return b.believe(latest), 0
 	}
 	// What contradicts the doubtful reading is published by the source too.
 	b.doubted = now
 	return b.held, b.patience
+}
+
+// impossible reports whether a reading lacks what every Swarm has: a node, and
+// the task of this process, if there was one.
+func (b *belief) impossible(snap *snapshot.Snapshot) bool {
+	return len(snap.Nodes) == 0 || b.held != nil && b.isIn(b.held) && !b.isIn(snap)
+}
+
+// isIn reports whether a reading has the task of this process.
+func (b *belief) isIn(snap *snapshot.Snapshot) bool {
+	if b.container == "" {
+		return false
+	}
+	for t := range snap.AllTasks() {
+		if strings.HasPrefix(t.ContainerID, b.container) {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *belief) believe(snap *snapshot.Snapshot) *snapshot.Snapshot {

@@ -194,7 +194,9 @@ func (c *Core) watchHealth(ctx context.Context) error {
 }
 
 func (c *Core) loop(ctx context.Context) error {
-	belief := belief{patience: c.opts.Settings.PollInterval + time.Second, confirm: c.opts.Source.Snapshot}
+	belief := belief{
+		patience: c.opts.Settings.PollInterval + time.Second, container: c.opts.Container, confirm: c.opts.Source.Snapshot,
+	}
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {

@@ -226,7 +226,7 @@ func TestABundleOfAnOldTableDoesNotReplaceANewerOne(t *testing.T) {
 	})
 }
 
-func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSame(t *testing.T) {
+func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSameAndItCanBe(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		before, _ := r.Tables().Publication("")
 		unchanged := func(when string) {
@@ -251,10 +251,23 @@ func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSame(t *testing
 		r.wait(time.Minute)
 		unchanged("while no reading confirms it")
 
-		r.swarm.mu.Lock()
-		r.swarm.lists, r.swarm.unreadable = snapshot.Lists{}, nil
-		r.swarm.mu.Unlock()
-		r.wait(time.Minute)
+		lists := func(l snapshot.Lists) {
+			r.swarm.mu.Lock()
+			r.swarm.lists, r.swarm.unreadable = l, nil
+			r.swarm.mu.Unlock()
+			r.wait(time.Minute)
+		}
+		lists(snapshot.Lists{})
+		unchanged("though a Swarm without a node cannot be")
+		lists(snapshot.Lists{Nodes: whole.Nodes})
+		unchanged("though the core's own task must be somewhere")
+
+		others := whole
+		others.Tasks = slices.DeleteFunc(slices.Clone(whole.Tasks), func(t snapshot.Task) bool { return t.ContainerID == "container-interlock-1" })
+		r.swarm.change(func(s *snapshot.Lists) { *s = others })
+		r.wait(time.Second)
+		r.swarm.readings <- &snapshot.Snapshot{Nodes: whole.Nodes}
+		lists(snapshot.Lists{Nodes: whole.Nodes})
 		if now, _ := r.Tables().Publication(""); len(now.Table.Hosts) != 0 {
 			t.Error("routes are still there after a minute of confirmed emptiness")
 		}

@@ -55,7 +55,7 @@ type Standalone struct {
 func NewStandalone(o StandaloneOptions) *Standalone {
 	s := &Standalone{options: o}
 	s.core = &Core{
-		opts: Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Logger: o.Logger},
+		opts: Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Container: o.Container, Logger: o.Logger},
 		pass: s.pass, wake: make(chan struct{}, 1), journal: &journal{log: o.Logger},
 	}
 	s.asker = newAsker(o.Knock, s.core.trigger)
