@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
@@ -51,15 +50,7 @@ func (b *belief) impossible(snap *snapshot.Snapshot) bool {
 
 // isIn reports whether a reading has the task of this process.
 func (b *belief) isIn(snap *snapshot.Snapshot) bool {
-	if b.container == "" {
-		return false
-	}
-	for t := range snap.AllTasks() {
-		if strings.HasPrefix(t.ContainerID, b.container) {
-			return true
-		}
-	}
-	return false
+	return new(ownTask).find(snap, b.container) != nil
 }
 
 func (b *belief) believe(snap *snapshot.Snapshot) *snapshot.Snapshot {

@@ -136,18 +136,7 @@ func (c *conn) appendTLS(b []byte, v logformat.Variable, way logformat.Escape) [
 	return append(b, "TLSv1.3"...)
 }
 
-var (
-	ownPid  = os.Getpid()
-	ownName = hostname()
-)
-
-func hostname() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return "-"
-	}
-	return name
-}
+var ownPid = os.Getpid()
 
 // appendProcess appends what says nothing of the request.
 func (x *exchange) appendProcess(b []byte, v logformat.Variable) []byte {
@@ -161,7 +150,7 @@ func (x *exchange) appendProcess(b []byte, v logformat.Variable) []byte {
 	case logformat.Pid:
 		return strconv.AppendInt(b, int64(ownPid), 10)
 	case logformat.Hostname:
-		return append(b, ownName...)
+		return append(b, x.server.options().ProxyID...)
 	case logformat.Pipe:
 		// "p" for a request that came together with the one before, which is not
 		// told apart here.

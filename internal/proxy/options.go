@@ -19,7 +19,7 @@ type Options struct {
 	// pieces nothing is logged.
 	LogFormat *logformat.Format
 	// ProxyID and ServerInfo are what clients are told in x-proxy-id and
-	// x-server-info.
+	// x-server-info. The first is also the name of the host in access logs.
 	ProxyID, ServerInfo string
 	// HideInfoHeaders tells clients nothing about the proxy and the upstream.
 	HideInfoHeaders bool
