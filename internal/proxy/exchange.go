@@ -96,7 +96,9 @@ func (x *exchange) release() {
 // serve serves the requests that are there without waiting for another.
 func (x *exchange) serve() end {
 	for {
-		x.in.skipEmptyLine()
+		if x.in.skipEmptyLine(x.server.options().Limits.Header) != nil {
+			return closeNow // who sends half a line asks for nothing
+		}
 		if len(x.in.unread()) == 0 {
 			return keepOpen
 		}

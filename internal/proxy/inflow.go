@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"time"
@@ -158,9 +159,16 @@ func (c *content) ended(err error) error {
 }
 
 // skipEmptyLine skips one before a request: some clients send it behind a
-// request's content (RFC 9112, section 2.2).
-func (f *inflow) skipEmptyLine() {
-	if b := f.unread(); len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+// request's content (RFC 9112, section 2.2). Where only its first half is there
+// it waits for the other.
+func (f *inflow) skipEmptyLine(within time.Duration) error {
+	if b := f.unread(); len(b) == 1 && b[0] == '\r' {
+		if err := f.more(within); err != nil {
+			return err
+		}
+	}
+	if bytes.HasPrefix(f.unread(), []byte("\r\n")) {
 		f.r += 2
 	}
+	return nil
 }
