@@ -62,7 +62,7 @@ func TestABundleThatMayNotBePlacedIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
 	defer b.stop()
 	file := func(path string) render.File { return render.File{Path: path, Mode: 0o600} }
 	large := file(b.path("etc/main"))
-	large.Data = make([]byte, 1001)
+	large.Content = render.NewContent(make([]byte, 1001))
 	setuid := file(b.path("etc/main"))
 	setuid.Mode |= os.ModeSetuid
 	for name, files := range map[string][]render.File{

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -132,13 +131,13 @@ func (a *Agent) removeSensitive(failed served) {
 // changed returns the path of a sensitive file that is in both lists with
 // another content, or nothing.
 func changed(before, after []render.File) string {
-	known := make(map[string][]byte)
+	known := make(map[string]render.Content)
 	sensitive, _ := divide(before)
 	for _, file := range sensitive {
-		known[file.Path] = file.Data
+		known[file.Path] = file.Content
 	}
 	for _, file := range after {
-		if data, both := known[file.Path]; both && !bytes.Equal(data, file.Data) {
+		if content, both := known[file.Path]; both && !content.Equal(file.Content) {
 			return file.Path
 		}
 	}

@@ -118,7 +118,7 @@ func (b *bench) stop() {
 func (b *bench) bundle(token string, names ...string) render.Bundle {
 	bundle := render.Bundle{Token: token}
 	for _, name := range names {
-		bundle.Files = append(bundle.Files, render.File{Path: b.path(name), Mode: 0o640, Data: []byte(token)})
+		bundle.Files = append(bundle.Files, render.File{Path: b.path(name), Mode: 0o640, Content: render.NewContent([]byte(token))})
 	}
 	return bundle
 }

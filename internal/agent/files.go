@@ -102,7 +102,7 @@ func (f *files) stage(list []render.File) (root string, err error) {
 		return "", fmt.Errorf("making a folder for a check: %w", err)
 	}
 	for _, file := range list {
-		if err := WriteFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data); err != nil {
+		if err := WriteFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data()); err != nil {
 			unstage(root)
 			return "", fmt.Errorf("staging a file: %w", err)
 		}
@@ -130,7 +130,7 @@ func (f *files) place(list []render.File) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making a bundle's folder: %w", err)
 		}
-		if err := WriteFile(folder, rest, file.Mode, file.Data); err != nil {
+		if err := WriteFile(folder, rest, file.Mode, file.Data()); err != nil {
 			return fmt.Errorf("placing a file: %w", err)
 		}
 	}

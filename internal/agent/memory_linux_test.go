@@ -30,7 +30,7 @@ func TestWhetherAFolderIsInMemoryIsAskedOfTheKernel(t *testing.T) {
 		}
 	})
 	bundle := func(folder string) render.Bundle {
-		return render.Bundle{Token: folder, Files: []render.File{{Path: filepath.Join(folder, "key"), Mode: 0o400, Data: []byte("key"), Sensitive: true}}}
+		return render.Bundle{Token: folder, Files: []render.File{{Path: filepath.Join(folder, "key"), Mode: 0o400, Content: render.NewContent([]byte("key")), Sensitive: true}}}
 	}
 	b.options.SensitiveDir = filepath.Join(mount, "tls")
 	b.start()

@@ -14,7 +14,7 @@ import (
 // withKey is a bundle with a configuration and one key, which is what it says.
 func (b *bench) withKey(token, key string) render.Bundle {
 	bundle := b.bundle(token, "etc/main")
-	bundle.Files = append(bundle.Files, render.File{Path: b.path("keys/" + key), Mode: 0o400, Data: []byte(key), Sensitive: true})
+	bundle.Files = append(bundle.Files, render.File{Path: b.path("keys/" + key), Mode: 0o400, Content: render.NewContent([]byte(key)), Sensitive: true})
 	return bundle
 }
 
@@ -90,7 +90,7 @@ func TestKeysAreRefusedWhereTheyDoNotBelong(t *testing.T) {
 	b := newBench(t, &proxy{}).start()
 	b.served(b.withKey("first", "one"))
 	key := func(path string, mode os.FileMode, sensitive bool) render.Bundle {
-		return render.Bundle{Files: []render.File{{Path: b.path(path), Mode: mode, Sensitive: sensitive, Data: []byte("another")}}}
+		return render.Bundle{Files: []render.File{{Path: b.path(path), Mode: mode, Sensitive: sensitive, Content: render.NewContent([]byte("another"))}}}
 	}
 	for words, bundle := range map[string]render.Bundle{
 		"belong in":                 key("etc/key", 0o400, true),

@@ -62,7 +62,7 @@ func (s *store) close() { _ = s.root.Close() }
 func (s *store) save(b *served) error {
 	stored := storedBundle{TableVersion: b.tableVersion, Token: b.bundle.Token}
 	for _, f := range b.bundle.Files {
-		stored.Files = append(stored.Files, storedFile(f))
+		stored.Files = append(stored.Files, storedFile{f.Path, f.Mode, f.Data(), f.Sensitive})
 	}
 	content, err := json.Marshal(stored)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *store) decode(data []byte) (*served, error) {
 	}
 	b := render.Bundle{Token: stored.Token}
 	for _, f := range stored.Files {
-		b.Files = append(b.Files, render.File(f))
+		b.Files = append(b.Files, render.File{Path: f.Path, Mode: f.Mode, Content: render.NewContent(f.Data), Sensitive: f.Sensitive})
 	}
 	return &served{b, b.Version(), stored.TableVersion}, nil
 }

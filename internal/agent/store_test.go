@@ -25,7 +25,7 @@ func savedBundle(t *testing.T) (s *store, saved *served, path string) {
 	}
 	t.Cleanup(s.close)
 	b := render.Bundle{Token: "t", Files: []render.File{
-		{Path: "/etc/a", Mode: 0o644, Data: []byte("one\x00\xff")}, {Path: "/etc/b", Mode: 0o600, Data: []byte("the private key"), Sensitive: true},
+		{Path: "/etc/a", Mode: 0o644, Content: render.NewContent([]byte("one\x00\xff"))}, {Path: "/etc/b", Mode: 0o600, Content: render.NewContent([]byte("the private key")), Sensitive: true},
 	}}
 	saved = &served{b, b.Version(), "table"}
 	if err := s.save(saved); err != nil {
@@ -76,7 +76,7 @@ func TestNothingOfABundleCanBeReadOnTheVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range saved.bundle.Files {
-		for _, form := range []string{string(file.Data), base64.StdEncoding.EncodeToString(file.Data), file.Path} {
+		for _, form := range []string{string(file.Data()), base64.StdEncoding.EncodeToString(file.Data()), file.Path} {
 			if bytes.Contains(whole, []byte(form)) {
 				t.Errorf("%q is there in clear", form)
 			}

@@ -193,7 +193,7 @@ func TestTemplatesGetEveryKeyOfNginx(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rendered = append(rendered, strings.Split(string(b.Files[0].Data), "\n")[1])
+			rendered = append(rendered, strings.Split(string(b.Files[0].Data()), "\n")[1])
 		}
 		if rendered[0] == rendered[1] {
 			t.Errorf("with %s = %s a template gets what it gets without: %s", c.key, c.value, rendered[0])

@@ -68,7 +68,7 @@ func leaveLastGood(t *testing.T, options agent.Options, i *mountedIdentity, toke
 	a := agent.New(options)
 	stop := standsBeside(t, proxyOptions{listen: "127.0.0.1:0"}, a, i)
 	defer stop()
-	file := render.File{Path: filepath.Join(options.Folders[0], "nginx.conf"), Mode: 0o644, Data: []byte("events {}")}
+	file := render.File{Path: filepath.Join(options.Folders[0], "nginx.conf"), Mode: 0o644, Content: render.NewContent([]byte("events {}"))}
 	if err := a.Apply(t.Context(), render.Bundle{Token: token, Files: []render.File{file}}, "table"); err != nil {
 		t.Fatal(err)
 	}

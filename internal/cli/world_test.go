@@ -67,7 +67,7 @@ func worldOf(t *testing.T, config string) (w world) {
 	}
 	for _, f := range bundle.Files {
 		if f.Path == w.publication.Parameters.ConfigPath {
-			w.conf = string(f.Data)
+			w.conf = string(f.Data())
 		}
 	}
 	return w

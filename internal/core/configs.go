@@ -34,8 +34,8 @@ func (r *reconciler) store(ctx context.Context, t turn, b *render.Bundle) ([]sna
 		if f.Sensitive {
 			return nil, fmt.Errorf("the extension put a key into %s, and Docker gives out a config's content to whoever asks: it must name the secrets that are mounted", f.Path)
 		}
-		if len(f.Data) > maxConfig {
-			return nil, fmt.Errorf("%w: %s has %d bytes, and Swarm takes at most %d", errTooLarge, f.Path, len(f.Data), maxConfig)
+		if f.Size() > maxConfig {
+			return nil, fmt.Errorf("%w: %s has %d bytes, and Swarm takes at most %d", errTooLarge, f.Path, f.Size(), maxConfig)
 		}
 	}
 	files := make([]snapshot.FileRef, len(b.Files))
@@ -57,17 +57,17 @@ func (r *reconciler) storeFile(ctx context.Context, t turn, name string, f rende
 		switch data, err := r.applier.ReadConfig(ctx, configs[i].ID); {
 		case err != nil:
 			return "", err
-		case !bytes.Equal(data, f.Data):
+		case !bytes.Equal(data, f.Data()):
 			return "", fmt.Errorf("the Docker config %s does not hold what Interlock gave it: docker config rm %[1]s", name)
 		}
 		return configs[i].ID, nil
 	}
-	id, err = r.applier.CreateConfig(ctx, name, t.keeper.ConfigLabels(name, t.extension.Name, f.Path), f.Data)
+	id, err = r.applier.CreateConfig(ctx, name, t.keeper.ConfigLabels(name, t.extension.Name, f.Path), f.Data())
 	if errors.Is(err, plan.ErrOutdated) {
 		return "", fmt.Errorf("the name of the Docker config %s is taken, by somebody else if this lasts: docker config rm %[1]s: %w", name, err)
 	}
 	if err == nil {
-		r.log.Info("config created", "config", name, "extension", t.extension.Name, "bytes", len(f.Data))
+		r.log.Info("config created", "config", name, "extension", t.extension.Name, "bytes", f.Size())
 	}
 	return id, err
 }
@@ -77,7 +77,7 @@ func (r *reconciler) storeFile(ctx context.Context, t turn, name string, f rende
 func configName(e *settings.Extension, f render.File) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d:%s", len(f.Path), f.Path)
-	h.Write(f.Data)
+	h.Write(f.Data())
 	return fmt.Sprintf("interlock-%s-%x", unique(e.Name), h.Sum(nil)[:6])
 }
 

@@ -168,7 +168,7 @@ func demo(published uint16) *Swarm {
 }
 
 func bundle(content string) render.Bundle {
-	return render.Bundle{Token: content, Files: []render.File{{Path: "/etc/nginx/nginx.conf", Data: []byte(content)}}}
+	return render.Bundle{Token: content, Files: []render.File{{Path: "/etc/nginx/nginx.conf", Content: render.NewContent([]byte(content))}}}
 }
 
 func TestWhatAnExtensionRendersGoesToTheProxiesThatSwarmShows(t *testing.T) {

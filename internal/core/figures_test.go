@@ -15,7 +15,7 @@ func TestTheCoreTellsOfItsTablesItsProblemsAndItsProxies(t *testing.T) {
 	bad := cluster().Service("bad", map[string]string{"com.docker.lb.hosts": "bad.local", "com.docker.lb.port": "none"})
 	run(t, bad, config(), func(r running) {
 		p, _ := r.Tables().Publication("")
-		bundle := render.Bundle{Files: []render.File{{Path: "/etc/nginx/nginx.conf", Data: []byte("x")}}}
+		bundle := render.Bundle{Files: []render.File{{Path: "/etc/nginx/nginx.conf", Content: render.NewContent([]byte("x"))}}}
 		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle})
 		at := func(task string) delivery.Proxy { return delivery.Proxy{Task: task} }
 		r.deliverer.report(

@@ -261,7 +261,7 @@ func TestABundleThatNoConfigCanHoldIsAProblemAndLosesNothing(t *testing.T) {
 	run(t, cluster(), stock(), func(r running) {
 		r.offered("small")
 		p, _ := r.Tables().Publication("")
-		large := render.Bundle{Token: "large", Files: []render.File{{Path: confPath, Data: bytes.Repeat([]byte("x"), 1000<<10)}}}
+		large := render.Bundle{Token: "large", Files: []render.File{{Path: confPath, Content: render.NewContent(bytes.Repeat([]byte("x"), 1000<<10))}}}
 		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: large})
 		r.wait(10 * time.Second)
 		r.expectServed(t, "small")
@@ -458,7 +458,7 @@ func TestASecretThatNeverComesDoesNotHoldUpStockProxiesForEver(t *testing.T) {
 func TestNoKeyBecomesADockerConfig(t *testing.T) {
 	run(t, demo(32800), stock(), func(r running) {
 		keyed := bundle("keyed")
-		keyed.Files = append(keyed.Files, render.File{Path: render.SensitiveDir + "/key", Mode: 0o600, Data: []byte("key"), Sensitive: true})
+		keyed.Files = append(keyed.Files, render.File{Path: render.SensitiveDir + "/key", Mode: 0o600, Content: render.NewContent([]byte("key")), Sensitive: true})
 		r.answer(render.Result{Bundle: keyed})
 		r.wait(10 * time.Second)
 		if len(r.swarm.lists.Configs) > 0 {

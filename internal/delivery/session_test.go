@@ -26,7 +26,7 @@ func told(t *testing.T, b *Bundle, belief belief) *session {
 }
 
 func TestWhatAProxyIsSent(t *testing.T) {
-	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Data: []byte("a")}}}, TableVersion: "table"}
+	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Content: render.NewContent([]byte("a"))}}}, TableVersion: "table"}
 	version := b.Version()
 	for name, test := range map[string]struct {
 		wanted *Bundle
@@ -66,7 +66,7 @@ func offers(s *session, answer func(*wanted), count int) (pauses []time.Duration
 }
 
 func TestNoAnswerHidesForGoodWhatAProxyDoesNotServe(t *testing.T) {
-	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Data: []byte("a")}}}, TableVersion: "table"}
+	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Content: render.NewContent([]byte("a"))}}}, TableVersion: "table"}
 	for name, test := range map[string]struct {
 		response *interlockv1.ApplyBundleResponse
 		err      error
@@ -102,7 +102,7 @@ func seconds(list ...int) []time.Duration {
 
 func TestAnotherBundleIsNotHeldBackByTheOneBefore(t *testing.T) {
 	bundle := func(data string) *Bundle {
-		return &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Data: []byte(data)}}}, TableVersion: data}
+		return &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Content: render.NewContent([]byte(data))}}}, TableVersion: data}
 	}
 	s := told(t, bundle("one"), belief{})
 	s.offer.make(s.courier.deliverer.wanted("c").content(), time.Now())
@@ -117,7 +117,7 @@ func TestAnotherBundleIsNotHeldBackByTheOneBefore(t *testing.T) {
 }
 
 func TestWhatAProxyRefusedBeforeTheConnectionIsHeldBackAtFirst(t *testing.T) {
-	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Data: []byte("a")}}}, TableVersion: "table"}
+	b := &Bundle{Bundle: render.Bundle{Files: []render.File{{Path: "/a", Content: render.NewContent([]byte("a"))}}}, TableVersion: "table"}
 	synctest.Test(t, func(t *testing.T) {
 		s := told(t, b, belief{refuses: b.Version()})
 		defer s.courier.hangUp()
@@ -141,7 +141,7 @@ func TestAnOfferOfLongAgoMakesTheNextOneNoSlower(t *testing.T) {
 
 func TestABundleIsPreparedOnceHoweverOftenItIsWrapped(t *testing.T) {
 	d := New(Options{Logger: slog.New(slog.DiscardHandler)})
-	files := []render.File{{Path: "/a", Data: []byte("a")}}
+	files := []render.File{{Path: "/a", Content: render.NewContent([]byte("a"))}}
 	wrap := func(table string) *Bundle { return &Bundle{Bundle: render.Bundle{Files: files}, TableVersion: table} }
 	d.Deliver("c", nil, wrap("1"))
 	first := d.wanted("c")

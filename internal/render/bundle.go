@@ -26,14 +26,28 @@ type File struct {
 	// Path is absolute, inside the proxy's container.
 	Path string
 	Mode fs.FileMode
-	Data []byte
+	Content
 	// Sensitive says that the file holds a key: it is kept in memory or tmpfs
 	// only, and nobody but its owner may read it.
 	Sensitive bool
 }
 
-// Version is the hash of all files: equal versions are equal bundles.
+// Version is the hash of all paths, modes and contents: equal versions are equal
+// bundles. The contents have been hashed before, each once, so that this costs
+// little however large they are.
 func (b *Bundle) Version() string {
+	return b.hash(func(f *File) []byte {
+		hash := f.Hash()
+		return hash[:]
+	})
+}
+
+// FormerVersion is what processes from before files knew their hashes call the
+// bundle: the hash of all bytes. They are at work while Interlock is updated.
+func (b *Bundle) FormerVersion() string { return b.hash(func(f *File) []byte { return f.Data() }) }
+
+// hash takes of each file's content what it is told to.
+func (b *Bundle) hash(content func(*File) []byte) string {
 	h := sha256.New()
 	field := func(data []byte) {
 		var n [8]byte
@@ -41,7 +55,8 @@ func (b *Bundle) Version() string {
 		h.Write(n[:])
 		h.Write(data)
 	}
-	for _, f := range b.Files {
+	for i := range b.Files {
+		f := &b.Files[i]
 		field([]byte(f.Path))
 		var mode [4]byte
 		binary.BigEndian.PutUint32(mode[:], uint32(f.Mode.Perm()))
@@ -49,7 +64,7 @@ func (b *Bundle) Version() string {
 			mode[0] = 1 // above all permissions
 		}
 		field(mode[:])
-		field(f.Data)
+		field(content(f))
 	}
 	field([]byte(b.Token))
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -58,8 +73,8 @@ func (b *Bundle) Version() string {
 // Size is the number of bytes of all files together.
 func (b *Bundle) Size() int {
 	size := 0
-	for _, f := range b.Files {
-		size += len(f.Data)
+	for i := range b.Files {
+		size += b.Files[i].Size()
 	}
 	return size
 }

@@ -65,7 +65,7 @@ func serving(version string) func([]delivery.Status) bool {
 
 func bundleOf(content string) *delivery.Bundle {
 	return &delivery.Bundle{
-		Bundle:     render.Bundle{Token: "t", Files: []render.File{{Path: "/etc/nginx/nginx.conf", Mode: 0o644, Data: []byte(content)}}},
+		Bundle:     render.Bundle{Token: "t", Files: []render.File{{Path: "/etc/nginx/nginx.conf", Mode: 0o644, Content: render.NewContent([]byte(content))}}},
 		Generation: 1, TableVersion: "table of " + content,
 	}
 }
@@ -132,7 +132,7 @@ func TestARefusedBundleIsNotSentAgainUntilItChanges(t *testing.T) {
 	authority, fake := newAuthority(t), newFakeAgent()
 	bad, good, later := bundleOf("bad"), bundleOf("good"), bundleOf("later")
 	fake.judge = func(b render.Bundle) error {
-		if string(b.Files[0].Data) == "bad" {
+		if string(b.Files[0].Data()) == "bad" {
 			return &agent.Refused{Reason: "nginx: [emerg] \xff is bad"}
 		}
 		return nil
@@ -259,7 +259,7 @@ func TestTheCertificatesAndKeysOfThousandsOfHostsReachAProxy(t *testing.T) {
 	const hosts, chainAndKey = 5_000, 8 << 10 // three certificates and a key, RSA of 2048 bits
 	for i := range hosts {
 		b.Files = append(b.Files, render.File{
-			Path: fmt.Sprintf("%s/%064d.pem", render.SensitiveDir, i), Mode: 0o400, Sensitive: true, Data: make([]byte, chainAndKey),
+			Path: fmt.Sprintf("%s/%064d.pem", render.SensitiveDir, i), Mode: 0o400, Sensitive: true, Content: render.NewContent(make([]byte, chainAndKey)),
 		})
 	}
 	address, _ := serveAgent(t, fake, authority.identity(eastProx), "127.0.0.1:0", silent())
@@ -406,7 +406,7 @@ func TestAProxyIsAskedAboutABundleWithoutHavingToServeIt(t *testing.T) {
 	authority, fake := newAuthority(t), newFakeAgent()
 	good, bad, fine := bundleOf("good"), bundleOf("bad"), bundleOf("fine")
 	fake.judge = func(b render.Bundle) error {
-		if string(b.Files[0].Data) == "bad" {
+		if string(b.Files[0].Data()) == "bad" {
 			return &agent.Refused{Reason: "it is bad"}
 		}
 		return nil

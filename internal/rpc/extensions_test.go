@@ -41,8 +41,8 @@ func TestTheTaskOfAnExtensionThatCameLastIsListenedTo(t *testing.T) {
 	}
 	expect := func(content string) {
 		t.Helper()
-		if got := receive(t, tables.answers, "what "+content+" hands back"); string(got.bundle.Files[0].Data) != content {
-			t.Errorf("%s is listened to, not %s", got.bundle.Files[0].Data, content)
+		if got := receive(t, tables.answers, "what "+content+" hands back"); string(got.bundle.Files[0].Data()) != content {
+			t.Errorf("%s is listened to, not %s", got.bundle.Files[0].Data(), content)
 		}
 	}
 	before, leave := follow(t, endpoint, authority)

@@ -100,7 +100,7 @@ func (s spoiling) Render(t *route.Table, p render.Parameters, c render.Credentia
 	b, err := s.Renderer.Render(t, p, c)
 	for _, h := range t.Hosts {
 		if strings.HasPrefix(h.Name, "bad") {
-			b.Files[0].Data = append([]byte("no_such_directive "+h.Name+";\n"), b.Files[0].Data...)
+			b.Files[0].Content = render.NewContent(append([]byte("no_such_directive "+h.Name+";\n"), b.Files[0].Data()...))
 		}
 	}
 	return b, err

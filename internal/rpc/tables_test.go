@@ -29,7 +29,7 @@ func (r toy) Render(t *route.Table, p render.Parameters, _ render.Credentials) (
 		return render.Bundle{}, errors.New("host bad: \xff is no name")
 	}
 	content := append([]byte(t.Hosts[0].Name), make([]byte, r.size)...)
-	return render.Bundle{Token: p.Config["User"].(string), Files: []render.File{{Path: "/hosts", Mode: 0o644, Data: content}}}, nil
+	return render.Bundle{Token: p.Config["User"].(string), Files: []render.File{{Path: "/hosts", Mode: 0o644, Content: render.NewContent(content)}}}, nil
 }
 
 func runExtension(t *testing.T, endpoint string, identity *pki.Identity, renderer extension.Renderer) {
@@ -53,11 +53,11 @@ func TestAnExtensionAnswersEveryTableOfItsClusterWithABundle(t *testing.T) {
 	if got.cluster != "us-east" || got.generation != 2 || got.version != tableFor("east.example.com").Version() {
 		t.Errorf("got the bundle of %s, generation %d, table %s", got.cluster, got.generation, got.version)
 	}
-	if got.bundle.Token != "nginx" || string(got.bundle.Files[0].Data) != "east.example.com" {
+	if got.bundle.Token != "nginx" || string(got.bundle.Files[0].Data()) != "east.example.com" {
 		t.Errorf("got bundle %+v", got.bundle)
 	}
 	tables.publish("us-east", 3, "next.example.com")
-	if got := receive(t, tables.answers, "the next bundle"); string(got.bundle.Files[0].Data) != "next.example.com" {
+	if got := receive(t, tables.answers, "the next bundle"); string(got.bundle.Files[0].Data()) != "next.example.com" {
 		t.Errorf("got bundle %+v", got.bundle)
 	}
 }
@@ -112,7 +112,7 @@ func TestACoreThatStartsAnewIsToldEverythingAgain(t *testing.T) {
 	fresh := newFakeTables()
 	fresh.publish("us-east", 1, "a.example.com")
 	serveTables(t, fresh, authority, endpoint, silent())
-	if got := receive(t, fresh.answers, "a bundle"); got.generation != 1 || string(got.bundle.Files[0].Data) != "a.example.com" {
+	if got := receive(t, fresh.answers, "a bundle"); got.generation != 1 || string(got.bundle.Files[0].Data()) != "a.example.com" {
 		t.Errorf("got generation %d, bundle %+v", got.generation, got.bundle)
 	}
 }

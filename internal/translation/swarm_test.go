@@ -109,7 +109,7 @@ func newOutcome(table *route.Table, problems []problem.Problem, b render.Bundle)
 		if f.Sensitive {
 			o.keys = append(o.keys, f)
 		} else if f.Path == "/etc/nginx/nginx.conf" {
-			o.conf = f.Data
+			o.conf = f.Data()
 		}
 	}
 	return o

@@ -18,7 +18,7 @@ func BundleMessage(b *render.Bundle) *interlockv1.Bundle {
 		Files: make([]*interlockv1.File, 0, len(b.Files)), Token: b.Token, Version: b.Version(),
 	}
 	for _, f := range b.Files {
-		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data, Sensitive: f.Sensitive})
+		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data(), Sensitive: f.Sensitive})
 	}
 	return message
 }
@@ -41,7 +41,7 @@ func Bundle(message *interlockv1.Bundle) (render.Bundle, error) {
 	if err := ascending("file", b.Files, func(f render.File) string { return f.Path }); err != nil {
 		return render.Bundle{}, err
 	}
-	if said := message.GetVersion(); said != "" && said != b.Version() {
+	if said := message.GetVersion(); said != "" && said != b.Version() && said != b.FormerVersion() {
 		return render.Bundle{}, fmt.Errorf("the files have version %s, but the message says %s", b.Version(), said)
 	}
 	return b, nil
@@ -57,5 +57,5 @@ func readFile(message *interlockv1.File) (render.File, error) {
 	case message.GetSensitive() && mode&0o077 != 0:
 		return render.File{}, fmt.Errorf("mode %#o would let others read a key", message.GetMode())
 	}
-	return render.File{Path: name, Mode: mode, Data: message.GetData(), Sensitive: message.GetSensitive()}, nil
+	return render.File{Path: name, Mode: mode, Content: render.NewContent(message.GetData()), Sensitive: message.GetSensitive()}, nil
 }

@@ -155,8 +155,8 @@ func TestATableThatBreaksAPromiseIsRefused(t *testing.T) {
 
 func bundle() render.Bundle {
 	return render.Bundle{Token: "abc", Files: []render.File{
-		{Path: "/etc/nginx/certs/a.pem", Mode: 0o600, Data: []byte{0, 1, 255}},
-		{Path: "/etc/nginx/nginx.conf", Mode: 0o644, Data: []byte("events {}")},
+		{Path: "/etc/nginx/certs/a.pem", Mode: 0o600, Content: render.NewContent([]byte{0, 1, 255})},
+		{Path: "/etc/nginx/nginx.conf", Mode: 0o644, Content: render.NewContent([]byte("events {}"))},
 	}}
 }
 
@@ -175,6 +175,15 @@ func TestABundleNeedNotNameItsVersion(t *testing.T) {
 	sent := bundle()
 	message := wire.BundleMessage(&sent)
 	message.Version = ""
+	if _, err := wire.Bundle(message); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABundleMayHaveTheVersionThatItHadBefore(t *testing.T) {
+	sent := bundle()
+	message := wire.BundleMessage(&sent)
+	message.Version = sent.FormerVersion()
 	if _, err := wire.Bundle(message); err != nil {
 		t.Error(err)
 	}
@@ -272,7 +281,7 @@ func TestAParameterThatCannotTravelIsNamed(t *testing.T) {
 func TestAResultArrivesAsItWasSent(t *testing.T) {
 	sent := render.Result{
 		Bundle: render.Bundle{Token: "t", Files: []render.File{
-			{Path: "/etc/nginx.conf", Mode: 0o644, Data: []byte("x")}, {Path: "/run/key.pem", Mode: 0o600, Data: []byte("key"), Sensitive: true},
+			{Path: "/etc/nginx.conf", Mode: 0o644, Content: render.NewContent([]byte("x"))}, {Path: "/run/key.pem", Mode: 0o600, Content: render.NewContent([]byte("key")), Sensitive: true},
 		}},
 		Findings: []render.Finding{{Host: "a.test", Kind: problem.BadCertificate, Text: "it is none"}, {Host: "b.test", Kind: problem.CertExpired, Text: "long ago"}},
 		Missing:  []string{"a.cert", "a.key"},

@@ -185,7 +185,7 @@ func TestABundleThatCannotBeServedIsRefusedAndTheOneBeforeServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := r.render(demo(t, "two"), nil, nil)
-	garbled := render.Bundle{Token: good.Token, Files: []render.File{{Path: good.Files[0].Path, Mode: 0o644, Data: []byte("no table")}}}
+	garbled := render.Bundle{Token: good.Token, Files: []render.File{{Path: good.Files[0].Path, Mode: 0o644, Content: render.NewContent([]byte("no table"))}}}
 	stray := good
 	stray.Token = "another"
 	for what, b := range map[string]render.Bundle{"garbled": garbled, "with another's token": stray} {

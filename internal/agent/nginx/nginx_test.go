@@ -327,14 +327,14 @@ func TestAnEndThatTakesTooLongIsForced(t *testing.T) {
 // spoiled is a copy of a bundle with a piece of its file replaced.
 func spoiled(b render.Bundle, old, replacement string) render.Bundle {
 	file := b.Files[0]
-	file.Data = bytes.Replace(file.Data, []byte(old), []byte(replacement), 1)
+	file.Content = render.NewContent(bytes.Replace(file.Data(), []byte(old), []byte(replacement), 1))
 	return render.Bundle{Files: []render.File{file}, Token: b.Token}
 }
 
 func (r *rig) inPlace(b render.Bundle) {
 	r.t.Helper()
 	data, err := os.ReadFile(b.Files[0].Path)
-	if err != nil || !bytes.Equal(data, b.Files[0].Data) {
+	if err != nil || !bytes.Equal(data, b.Files[0].Data()) {
 		r.t.Errorf("the good bundle's file is not in place: %v", err)
 	}
 	if left, err := os.ReadDir(r.options.StagingDir); err != nil || len(left) > 0 {
@@ -390,7 +390,7 @@ func TestABundleCanBeCheckedWithoutBeingServed(t *testing.T) {
 	before, _ := r.agent.Status()
 	good := r.bundle(app(t, "two"))
 	bad := r.bundle(app(t, "three"))
-	bad.Files[0].Data = append([]byte("no_such_directive;\n"), bad.Files[0].Data...)
+	bad.Files[0].Content = render.NewContent(append([]byte("no_such_directive;\n"), bad.Files[0].Data()...))
 	if err := r.agent.Check(t.Context(), good); err != nil {
 		t.Errorf("a good bundle: %v", err)
 	}

@@ -67,7 +67,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	}
 	token := sha256.Sum256(data)
 	b := render.Bundle{Files: slices.Collect(maps.Values(keys)), Token: hex.EncodeToString(token[:16])}
-	b.Files = append(b.Files, render.File{Path: withDefault(r.File, File), Mode: 0o644, Data: data})
+	b.Files = append(b.Files, render.File{Path: withDefault(r.File, File), Mode: 0o644, Content: render.NewContent(data)})
 	b.Sort()
 	return b, nil
 }
@@ -76,7 +76,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 func keyFile(dir string, p render.Pair) render.File {
 	data := slices.Concat(p.Chain, p.Key)
 	sum := sha256.Sum256(data)
-	return render.File{Path: path.Join(dir, hex.EncodeToString(sum[:16])+".pem"), Mode: 0o600, Data: data, Sensitive: true}
+	return render.File{Path: path.Join(dir, hex.EncodeToString(sum[:16])+".pem"), Mode: 0o600, Content: render.NewContent(data), Sensitive: true}
 }
 
 // Configuration is what the file says.

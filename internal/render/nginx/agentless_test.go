@@ -18,7 +18,7 @@ func TestAStockImagesSocketsStandInAFolderThatItHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := b.Files[0].Data
+	conf := b.Files[0].Data()
 	if !bytes.Contains(conf, []byte("unix:/var/run/passthrough.sock")) || bytes.Contains(conf, []byte("/run/interlock")) {
 		t.Errorf("the sockets stand elsewhere:\n%s", conf)
 	}

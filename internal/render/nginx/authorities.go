@@ -31,5 +31,5 @@ func authorities(o *Options, v any) error {
 // content, so that a file that running workers were started from never changes.
 func (o *Options) authoritiesFile(configPath string) render.File {
 	data := []byte(o.SSLBackendAuthorities)
-	return render.File{Path: path.Join(path.Dir(configPath), "authorities-"+contentHash(data)+".pem"), Mode: 0o644, Data: data}
+	return render.File{Path: path.Join(path.Dir(configPath), "authorities-"+contentHash(data)+".pem"), Mode: 0o644, Content: render.NewContent(data)}
 }

@@ -72,7 +72,7 @@ func (k *Keyring) file(pair render.Pair) string {
 		data = slices.Concat(pair.Chain, []byte("\n"), pair.Key)
 	}
 	name := path.Join(k.dir, contentHash(data)+".pem")
-	k.files[name] = render.File{Path: name, Mode: 0o600, Data: data, Sensitive: true}
+	k.files[name] = render.File{Path: name, Mode: 0o600, Content: render.NewContent(data), Sensitive: true}
 	return name
 }
 

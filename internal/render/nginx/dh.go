@@ -38,5 +38,5 @@ func dhFile(bits int, configPath string) (render.File, error) {
 	if err != nil {
 		return render.File{}, fmt.Errorf("the group %s: %w", name, err)
 	}
-	return render.File{Path: path.Join(path.Dir(configPath), name), Mode: 0o644, Data: data}, nil
+	return render.File{Path: path.Join(path.Dir(configPath), name), Mode: 0o644, Content: render.NewContent(data)}, nil
 }

@@ -49,7 +49,7 @@ func renderGolden(t *testing.T, path string) []byte {
 	if len(bundle.Files) != 1 || bundle.Files[0].Path != p.ConfigPath {
 		t.Fatalf("want the one file %s, got %d files", p.ConfigPath, len(bundle.Files))
 	}
-	return bundle.Files[0].Data
+	return bundle.Files[0].Data()
 }
 
 func readGolden(t *testing.T, path string) (*route.Table, render.Parameters) {

@@ -83,7 +83,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if f.out.err != nil {
 		return render.Bundle{}, f.out.err
 	}
-	b.Files = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Data: f.out.buf.Bytes()})
+	b.Files = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Content: render.NewContent(f.out.buf.Bytes())})
 	b.Sort()
 	return b, nil
 }

@@ -69,7 +69,7 @@ func TestTheTokenChangesWithEveryChangeOfTheFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(b.Files[0].Data), `return 200 "`+b.Token+`"`) {
+		if !strings.Contains(string(b.Files[0].Data()), `return 200 "`+b.Token+`"`) {
 			t.Fatal("the file does not answer its token")
 		}
 		return b.Token
@@ -161,7 +161,7 @@ func TestTheOperatorsRequestHeadersAreSentWithWebsocketsToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	// At http level, at /ws and below it.
-	if n := strings.Count(string(bundle.Files[0].Data), "proxy_set_header X-Site main;\n"); n != 3 {
+	if n := strings.Count(string(bundle.Files[0].Data()), "proxy_set_header X-Site main;\n"); n != 3 {
 		t.Errorf("the header is set %d times, want 3", n)
 	}
 }
@@ -181,7 +181,7 @@ func TestAHeaderThatTheOperatorSetsReplacesOurs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := string(bundle.Files[0].Data)
+	conf := string(bundle.Files[0].Data())
 	// At http level, at /ws and below it; what would break websockets at http level only.
 	for text, want := range map[string]int{
 		"proxy_set_header  x-real-ip  '';":           3,
@@ -209,7 +209,7 @@ func TestAnUpstreamThatSpeaksTLSHasRoomForItsSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if conf := string(bundle.Files[0].Data); !strings.Contains(conf, " 1232k;\n") {
+	if conf := string(bundle.Files[0].Data()); !strings.Contains(conf, " 1232k;\n") {
 		t.Errorf("200 endpoints have no zone of 32 + 200 x 6 KiB:\n%s", conf)
 	}
 }
@@ -230,7 +230,7 @@ func TestAnUpstreamOfManyTasksGetsAZoneThatHoldsThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acceptedByNginx(t, bundle.Files[0].Data)
+	acceptedByNginx(t, bundle.Files[0].Data())
 }
 
 func TestHostNamesOfAnyLengthAndNumberFitTheHash(t *testing.T) {
@@ -241,7 +241,7 @@ func TestHostNamesOfAnyLengthAndNumberFitTheHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acceptedByNginx(t, bundle.Files[0].Data)
+	acceptedByNginx(t, bundle.Files[0].Data())
 }
 
 func BenchmarkRenderThousandUpstreamsOfTenEndpoints(b *testing.B) {

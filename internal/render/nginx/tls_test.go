@@ -37,7 +37,7 @@ func mainFile(t *testing.T, b render.Bundle) string {
 	if i < 0 {
 		t.Fatal("there is no nginx.conf")
 	}
-	return string(b.Files[i].Data)
+	return string(b.Files[i].Data())
 }
 
 func TestAKeyIsInASensitiveFileThatIsNamedByItsContent(t *testing.T) {
@@ -46,11 +46,11 @@ func TestAKeyIsInASensitiveFileThatIsNamedByItsContent(t *testing.T) {
 	for _, f := range b.Files {
 		if f.Sensitive {
 			sensitive = append(sensitive, f)
-		} else if strings.Contains(string(f.Data), "key\n") {
+		} else if strings.Contains(string(f.Data()), "key\n") {
 			t.Errorf("%s holds the key", f.Path)
 		}
 	}
-	if len(sensitive) != 1 || sensitive[0].Mode != 0o600 || string(sensitive[0].Data) != "chain\nkey" ||
+	if len(sensitive) != 1 || sensitive[0].Mode != 0o600 || string(sensitive[0].Data()) != "chain\nkey" ||
 		!strings.HasPrefix(sensitive[0].Path, render.SensitiveDir+"/") || !strings.Contains(mainFile(t, b), sensitive[0].Path) {
 		t.Errorf("got %+v", sensitive)
 	}
@@ -98,7 +98,7 @@ func TestDiffieHellmanParametersAreThoseThatTheOperatorWants(t *testing.T) {
 			t.Errorf("%v: want ssl_dhparam %q", c.config, c.want)
 		}
 		i := slices.IndexFunc(b.Files, func(f render.File) bool { return f.Path == c.want })
-		if (i >= 0) != c.file || c.file && !strings.Contains(string(b.Files[i].Data), "BEGIN DH PARAMETERS") {
+		if (i >= 0) != c.file || c.file && !strings.Contains(string(b.Files[i].Data()), "BEGIN DH PARAMETERS") {
 			t.Errorf("%v: the bundle has the file %s: %v, want %v", c.config, c.want, i >= 0, c.file)
 		}
 	}

@@ -70,7 +70,7 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if err != nil {
 		return render.Bundle{}, fmt.Errorf("what the custom template renders is no configuration of nginx: %w", err)
 	}
-	b.Files, b.Token = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Data: text}), token
+	b.Files, b.Token = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Content: render.NewContent(text)}), token
 	b.Sort()
 	return b, nil
 }

@@ -36,7 +36,7 @@ func rendered(text string, t *route.Table, config map[string]any) (string, error
 	if err != nil {
 		return "", err
 	}
-	return string(b.Files[0].Data), nil
+	return string(b.Files[0].Data()), nil
 }
 
 // standIns are texts in place of what an extension would have found, for all
@@ -208,7 +208,7 @@ func TestTheSameTableGivesTheSameBytes(t *testing.T) {
 	r := template.New(builtin, "my.conf", example(t))
 	for range 10 {
 		again, err := r.Render(table, parameters(maps.Clone(config)), nil)
-		if err != nil || first != string(again.Files[0].Data) {
+		if err != nil || first != string(again.Files[0].Data()) {
 			t.Fatalf("a second rendering differs from the first: %v", err)
 		}
 	}
@@ -231,7 +231,7 @@ func TestTheFileAnswersItsTokenWhateverTheTemplateIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			conf := b.Files[0].Data
+			conf := b.Files[0].Data()
 			if n := bytes.Count(conf, []byte(`return 200 "`+b.Token+`"`)); n != 1 || b.Token == "" {
 				t.Errorf("the token %q is answered %d times, want once, in:\n%s", b.Token, n, conf)
 			}
@@ -251,7 +251,7 @@ func TestAFileForAProxyWithoutAnAgentIsWhatTheTemplateRenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(b.Files[0].Data), "events {}\nhttp {  }"; got != want {
+	if got, want := string(b.Files[0].Data()), "events {}\nhttp {  }"; got != want {
 		t.Errorf("it is %q, want %q", got, want)
 	}
 }
