@@ -93,7 +93,7 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 	options := agentnative.Serving(&serving)
 	options.Logger, options.AccessLog, options.ProxyID, options.ServerInfo = log, p.stdout, hostname(), serverInfo()
 	stand := &stand{
-		server: proxy.New(options), wallet: extension.NewWallet(material.Folder(o.secrets), log),
+		server: proxy.New(options), options: options, wallet: extension.NewWallet(material.Folder(o.secrets), log),
 		last: agentnative.NewLastTable(o.state, e.ServiceCluster, log), log: log,
 	}
 	stand.ready = newReadiness(stand.server)
@@ -117,21 +117,34 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 		defer swarm.Close()
 		stand.ready.waits("Swarm has not been read yet, or shows no task of this container")
 		log.Info("standalone started", "version", version, "docker", s.DockerURL, "cluster", e.ServiceCluster)
-		return core.NewStandalone(core.StandaloneOptions{
+		standing := core.StandaloneOptions{
 			Source: source(swarm, o.socket, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
 			Serve: stand.serve,
-		}).Run(ctx)
+		}
+		if serving.Shutdown == 0 {
+			standing.Grace = stand.endWithin
+		}
+		return core.NewStandalone(standing).Run(ctx)
 	})
 	return group.Wait()
 }
 
 // stand is what a standalone serves its clients with.
 type stand struct {
-	server *proxy.Server
-	wallet *extension.Wallet
-	last   *agentnative.LastTable
-	ready  *readiness
-	log    *slog.Logger
+	server  *proxy.Server
+	options proxy.Options
+	wallet  *extension.Wallet
+	last    *agentnative.LastTable
+	ready   *readiness
+	log     *slog.Logger
+}
+
+// endWithin lets requests finish, when it ends, for as long as Docker waits, but
+// for what the process needs itself before it is killed.
+func (s *stand) endWithin(grace time.Duration) {
+	const ownEnd = time.Second
+	s.options.Limits.Shutdown = max(grace-ownEnd, grace/2)
+	s.server.Configure(s.options)
 }
 
 // resume serves what was served last, until Swarm has been read.

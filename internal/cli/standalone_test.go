@@ -15,8 +15,17 @@ import (
 	"time"
 
 	agentnative "github.com/interlock-lb/interlock/internal/agent/native"
+	"github.com/interlock-lb/interlock/internal/proxy"
 	"github.com/interlock-lb/interlock/internal/route"
 )
+
+// demoAt is a table of demo.local with one app.
+func demoAt(app *httptest.Server) *route.Table {
+	return &route.Table{
+		Hosts:     []route.VirtualHost{{Name: "demo.local", Routes: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo"}}}}}},
+		Upstreams: []route.Upstream{{Name: "demo", Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort(app.Listener.Addr().String()), Task: "task"}}}},
+	}
+}
 
 // startsStandalone runs one that finds no Docker, and whose last table had an
 // app at demo.local. stop ends it as a signal would, and ended waits for that.
@@ -26,10 +35,7 @@ func startsStandalone(t *testing.T, app http.HandlerFunc) (address string, stop 
 	t.Cleanup(backend.Close)
 	folder := t.TempDir()
 	last := agentnative.NewLastTable(folder, "", slog.New(slog.DiscardHandler))
-	last.Keep(&route.Table{
-		Hosts:     []route.VirtualHost{{Name: "demo.local", Routes: []route.Route{{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{"demo"}}}}}},
-		Upstreams: []route.Upstream{{Name: "demo", Endpoints: []route.Endpoint{{Addr: netip.MustParseAddrPort(backend.Listener.Addr().String()), Task: "task"}}}},
-	})
+	last.Keep(demoAt(backend))
 	written, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := last.Run(written); err != nil {
@@ -118,6 +124,45 @@ func TestAStandaloneThatIsToldToStopFinishesWhatItHasBegun(t *testing.T) {
 		t.Error(got)
 	}
 	ended()
+}
+
+func TestAStandaloneLetsRequestsFinishForAsLongAsDockerWaits(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		fmt.Fprint(w, "hello")
+	}))
+	defer backend.Close()
+	options := proxy.Options{Logger: slog.New(slog.DiscardHandler), Limits: proxy.DefaultLimits()}
+	options.Limits.Shutdown = time.Nanosecond
+	s := &stand{server: proxy.New(options), options: options}
+	if err := s.server.Swap(demoAt(backend), nil); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.server.Run(ctx, proxy.Entrance{Listener: listener}) }()
+	answers := make(chan string, 1)
+	go func() {
+		got, err := asksFor(t.Context(), listener.Addr().String())
+		answers <- fmt.Sprint(got, err)
+	}()
+	<-arrived
+	s.endWithin(patience)
+	stop()
+	refuses(t.Context(), t, listener.Addr().String())
+	close(release)
+	if got := <-answers; got != "200 hello<nil>" {
+		t.Error(got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // refuses waits until an address takes no connections any more.

@@ -24,6 +24,9 @@ type Served struct {
 	Missing  []string // names of secrets that are not at hand
 }
 
+// dockersGrace is how long Docker lets a container finish for which nothing is said.
+const dockersGrace = 10 * time.Second
+
 // StandaloneOptions are what a standalone needs.
 type StandaloneOptions struct {
 	Source Source
@@ -34,6 +37,9 @@ type StandaloneOptions struct {
 	PollInterval time.Duration
 	// Serve serves a table from now on. On an error the one before stands.
 	Serve func(*route.Table) (Served, error)
+	// Grace is told once how long Docker lets this container finish before it is
+	// killed; nil: nobody wants to know.
+	Grace func(time.Duration)
 	// Knock reports whether an address accepts a connection; nil: [probe.Knock].
 	Knock  func(context.Context, netip.AddrPort) bool
 	Logger *slog.Logger
@@ -49,6 +55,8 @@ type Standalone struct {
 	started time.Time // the first pass; zero before
 	own     ownTask
 	routes  route.Memory
+	// graceTold says that Grace was called: a container keeps what it began with.
+	graceTold bool
 }
 
 // NewStandalone prepares a standalone; Run starts it.
@@ -82,6 +90,7 @@ func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.T
 	if left := s.started.Add(ownTaskVisible).Sub(now); task == nil && s.options.Container != "" && left > 0 {
 		return nil, left
 	}
+	s.tellGrace(snap, task)
 	clusters := []route.Cluster{{Name: s.options.Cluster, Networks: networksOf(snap, task)}}
 	admitted := admit(&s.desk, snap, clusters, s.asker.ask, now)
 	built, problems := s.routes.Build(admitted.Snapshot, clusters)
@@ -101,6 +110,23 @@ func (s *Standalone) pass(_ context.Context, snap *snapshot.Snapshot, now time.T
 			"the secret %[1]s, which a label names, is not at hand, and its hosts are not served over TLS: docker service update --secret-add %[1]s and the name of the standalone's service", name)})
 	}
 	return slices.Compact(problem.Sort(problems)), admitted.Again
+}
+
+// tellGrace tells how long the container of a task may take to end.
+func (s *Standalone) tellGrace(snap *snapshot.Snapshot, task *snapshot.Task) {
+	if task == nil || s.graceTold || s.options.Grace == nil {
+		return
+	}
+	service := snap.Service(task.ServiceID)
+	if service == nil {
+		return
+	}
+	s.graceTold = true
+	grace := dockersGrace
+	if set := service.Spec.StopGracePeriod; set != nil {
+		grace = *set
+	}
+	s.options.Grace(grace)
 }
 
 // networksOf are the IDs of the networks over which a task reaches others.

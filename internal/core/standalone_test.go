@@ -21,15 +21,20 @@ import (
 func standing(t *testing.T, container string, s ...*Swarm) []route.Table {
 	t.Helper()
 	var tables []route.Table
+	stands(t, core.StandaloneOptions{Container: container, Serve: func(table *route.Table) (core.Served, error) {
+		tables = append(tables, *table)
+		return core.Served{}, nil
+	}}, s...)
+	return tables
+}
+
+// stands runs a standalone on one reading after the other, until all is quiet.
+func stands(t *testing.T, o core.StandaloneOptions, s ...*Swarm) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		source := newSwarm(s[0])
-		alone := core.NewStandalone(core.StandaloneOptions{
-			Source: source, Container: container, PollInterval: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Serve: func(table *route.Table) (core.Served, error) {
-				tables = append(tables, *table)
-				return core.Served{}, nil
-			},
-		})
+		o.Source, o.PollInterval, o.Logger = source, 3*time.Second, slog.New(slog.NewTextHandler(t.Output(), nil))
+		alone := core.NewStandalone(o)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- alone.Run(ctx) }()
@@ -48,7 +53,6 @@ func standing(t *testing.T, container string, s ...*Swarm) []route.Table {
 			t.Error(err)
 		}
 	})
-	return tables
 }
 
 func servedAtDemo() map[string]string {
@@ -76,6 +80,31 @@ func TestAStandaloneReachesAppsOverTheNetworksOfItsOwnTask(t *testing.T) {
 		Service("edge", nil, Joins("apps")).Task("edge", 1, 1, On("apps", "10.0.1.9"), inside)
 	if got := endpointsOf(t, standing(t, "abc", s)); !slices.Equal(got, []string{"10.0.1.5:8080"}) {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestAStandaloneIsToldOnceHowLongItMayTakeToEnd(t *testing.T) {
+	inside := func(task *snapshot.Task) { task.ContainerID = "abc" }
+	with := func(grace *time.Duration) *Swarm {
+		return NewSwarm(1).Service("edge", nil, func(s *snapshot.Service) { s.Spec.StopGracePeriod = grace }).Task("edge", 1, 1, inside)
+	}
+	minute := time.Minute
+	for name, test := range map[string]struct {
+		readings []*Swarm
+		want     []time.Duration
+	}{
+		"Docker's own":                {[]*Swarm{with(nil)}, []time.Duration{10 * time.Second}},
+		"the service's":               {[]*Swarm{with(&minute)}, []time.Duration{minute}},
+		"the next container's is not": {[]*Swarm{with(&minute), with(nil)}, []time.Duration{minute}},
+	} {
+		var told []time.Duration
+		stands(t, core.StandaloneOptions{
+			Container: "abc", Grace: func(d time.Duration) { told = append(told, d) },
+			Serve: func(*route.Table) (core.Served, error) { return core.Served{}, nil },
+		}, test.readings...)
+		if !slices.Equal(told, test.want) {
+			t.Errorf("%s: told %v, want %v", name, told, test.want)
+		}
 	}
 }
 

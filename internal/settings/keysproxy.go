@@ -75,7 +75,7 @@ var optionKeys = []key[options]{
 	option("KeepaliveRequests", nginx|native, requests, "`1000`; native: `1048576`", "How many requests a client's connection serves."),
 	option("MaxConnectionsPerClient", native, perClient, "`16384`", "How many connections a client's address may have at once; others are answered with 503. Many clients may share the address of a proxy or a NAT."),
 	option("WebsocketTimeout", native, waitSeconds, "`1h`", "How long a websocket may be silent on both sides. nginx takes `ReadTimeout` for it."),
-	option("ShutdownTimeout", native, waitSeconds, "`10s`", "How long requests may take to finish when a standalone ends. In a cluster it is `ProxyStopGracePeriod`."),
+	option("ShutdownTimeout", native, waitSeconds, "the service's stop grace period less `1s`", "How long requests may take to finish when a standalone ends. In a cluster it is `ProxyStopGracePeriod`."),
 	option("TrustedProxies", native, trusted, "`[]`", "The networks of other proxies, such as `[\"10.0.0.0/8\"]`. What they say of their clients, in `X-Forwarded-For` and the like, is passed on; of others it is replaced."),
 	option("UnderscoresInHeaders", nginx|native, boolean, "`false`", "Accept request headers with `_` in their names."),
 	option("ServerNamesHashBucketSize", nginx, bucketSize, "computed", "The least bucket size of nginx's table of host names; what the longest name needs is computed."),
