@@ -91,8 +91,24 @@ func readByFastHTTP(raw []byte) (asked, error) {
 	return a, nil
 }
 
+// agreesWithFastHTTP fails where fasthttp reads something else of bytes than what
+// was read of them first.
+func agreesWithFastHTTP(raw []byte, first asked) error {
+	second, err := readByFastHTTP(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("fasthttp reads of %q: %w", raw, err)
+	case !second.equal(first):
+		return fmt.Errorf("net/http reads %q, fasthttp %q of %q", first, second, raw)
+	}
+	return nil
+}
+
 // witness is an app that two parsers stand in for, and that notes what they read.
 type witness struct {
+	// agrees has the second read what net/http has read one request of.
+	agrees func(raw []byte, first asked) error
+
 	mu    sync.Mutex
 	seen  []asked
 	fault error
@@ -120,13 +136,7 @@ func (w *witness) serve(c net.Conn) {
 			}
 			return
 		}
-		second, err := readByFastHTTP(raw.Bytes())
-		switch {
-		case err != nil:
-			err = fmt.Errorf("fasthttp reads of %q: %w", raw.Bytes(), err)
-		case !second.equal(first):
-			err = fmt.Errorf("net/http reads %q, fasthttp %q of %q", first, second, raw.Bytes())
-		}
+		err = w.agrees(raw.Bytes(), first)
 		if left := from.Buffered(); left > 0 && err == nil {
 			err = fmt.Errorf("%d bytes follow a request that is not answered yet: %q", left, raw.Bytes())
 		}
@@ -161,11 +171,14 @@ func (w *witness) takes() ([]asked, error) {
 // Whatever clients send, what goes on to an app is read alike by everybody: as
 // many requests, with the same content, and nothing between them. The requests
 // are those that the client meant, as a third reader has it.
-func FuzzWhatAppsGetIsReadAlikeByAll(f *testing.F) {
+func FuzzWhatAppsGetIsReadAlikeByAll(f *testing.F) { fuzzFraming(f, agreesWithFastHTTP) }
+
+func fuzzFraming(f *testing.F, agrees func(raw []byte, first asked) error) {
+	f.Helper()
 	for _, seed := range framingSeeds {
 		f.Add([]byte(seed))
 	}
-	app := &witness{}
+	app := &witness{agrees: agrees}
 	address := serveWitness(f, app)
 	f.Fuzz(func(t *testing.T, input []byte) {
 		sendAndHangUp(t, address, input)
