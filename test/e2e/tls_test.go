@@ -284,7 +284,7 @@ func aBadPairHurtsNobodyElse(t *testing.T, shop proof) {
 	waitForLog(t, "problem", "bad-certificate", "service=bad", "bad.cert")
 	waitForAnswer(t, "bad.local", "bad", loadBalancers...) // over plain HTTP
 	waitForProof(t, shopHost, "shop", shop, loadBalancers...)
-	said, err := logs(t.Context(), "interlock")
+	said, err := site.Logs(t.Context(), "interlock")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func (p proof) keyLine() string { return strings.Split(p.key, "\n")[1] }
 func noKeyIsTold(t *testing.T, proofs ...proof) {
 	t.Helper()
 	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
-		said, err := logs(t.Context(), service)
+		said, err := site.Logs(t.Context(), service)
 		if err != nil || said == "" {
 			t.Errorf("%s has said nothing: %v", service, err)
 		}

@@ -102,7 +102,8 @@ func startBare(t *testing.T, app string) (address string, reload func()) {
 // reloadsSince counts what each nginx has reloaded.
 func reloadsSince(t *testing.T, began time.Time) int {
 	t.Helper()
-	out := docker(t, "service", "logs", "--raw", "--since", began.Format(time.RFC3339Nano), "interlock-proxy")
+	out, err := site.Logs(t.Context(), "interlock-proxy", "--since", began.Format(time.RFC3339Nano))
+	check(t, err)
 	return strings.Count(out, "bundle served") / len(proxies())
 }
 

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -95,8 +96,11 @@ func (i *installation) put(t *testing.T, number int, s scenario) {
 // explain logs what Interlock said meanwhile, but for the log of requests.
 func explain(t *testing.T, since time.Time) {
 	t.Helper()
+	// An engine that stands still does not answer.
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
 	for _, service := range []string{"interlock", "interlock-ext", "interlock-proxy"} {
-		out, err := site.Docker(t.Context(), "service", "logs", "--no-trunc", "--since", since.Format(time.RFC3339Nano), service)
+		out, err := site.Logs(ctx, service, "--since", since.Format(time.RFC3339Nano))
 		lines := slices.DeleteFunc(strings.Split(out, "\n"), func(l string) bool { return !strings.Contains(l, "level=") })
 		t.Logf("%s: %v\n%s", service, err, strings.Join(lines[max(0, len(lines)-100):], "\n"))
 	}
