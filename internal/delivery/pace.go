@@ -10,7 +10,7 @@ import "time"
 // What takes an endpoint away does not wait for that: its task gets the stop signal
 // about a second after it was told to stop, and by then nobody may use it.
 const (
-	leastGap  = 300 * time.Millisecond // after any bundle
+	leastGap  = 300 * time.Millisecond // after any bundle; since it was sent, where an endpoint goes
 	period    = time.Second            // from one bundle to the next
 	calmAfter = 2 * time.Second        // after which a bundle is a first one again
 	swapGap   = 50 * time.Millisecond  // between those that are taken without new workers
@@ -26,8 +26,7 @@ type pace struct {
 // took is told when a bundle was sent and when it was taken.
 func (p *pace) took(sent, now time.Time) {
 	calm := now.Sub(p.last) >= calmAfter
-	p.last, p.least = now, now.Add(leastGap)
-	p.until = p.least
+	p.last, p.least, p.until = now, sent.Add(leastGap), now.Add(leastGap)
 	if due := sent.Add(period); !calm && due.After(p.until) {
 		p.until = due
 	}

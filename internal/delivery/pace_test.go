@@ -54,7 +54,7 @@ func TestUnderChurnThereIsAtMostOneBundleASecondUnlessAnEndpointIsTakenAway(t *t
 			b.Drained = 2
 		}
 		next := p.next(b, 1)
-		if wait := next.Sub(now); drains && wait > leastGap || !drains && i > 0 && wait < period-work {
+		if wait := next.Sub(now); drains && wait > leastGap-work || !drains && i > 0 && wait < period-work {
 			t.Errorf("bundle %d, which takes an endpoint away: %t, waits for %s", i, drains, wait)
 		}
 		now = next.Add(work)
