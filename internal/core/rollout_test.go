@@ -85,7 +85,7 @@ func TestAStockProxyIsCreatedOnceThereIsABundleForIt(t *testing.T) {
 			Env:   map[string]string{core.EnvConfigPath: confPath, core.EnvAgent: core.NoAgent},
 			Ports: []snapshot.Port{{Protocol: "tcp", Target: 80, Published: 80, Mode: snapshot.PublishHost}, {Protocol: "tcp", Target: 443, Published: 443, Mode: snapshot.PublishHost}},
 
-			UpdateDelay: &delay, UpdateMonitor: &monitor, UpdateFailureAction: "rollback",
+			UpdateDelay: &delay, UpdateMonitor: &monitor, UpdateFailureAction: "rollback", RestartDelay: new(time.Second),
 		}
 		got.Labels = nil
 		if diff := cmp.Diff(want, got); diff != "" {

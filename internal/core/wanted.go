@@ -44,6 +44,11 @@ const (
 	memorySize = 2 * wire.MaxMessage
 )
 
+// restartDelay is how long Swarm waits before it starts the next task in the place
+// of one that has died: on a load balancer's node nobody serves meanwhile. One that
+// dies at once is started again as often, which costs a node little.
+const restartDelay = time.Second
+
 // extensionSpec is the extension service that the configuration asks for.
 func extensionSpec(e settings.Extension, here place, identity snapshot.Object) snapshot.ServiceSpec {
 	one := uint64(1)
@@ -54,7 +59,7 @@ func extensionSpec(e settings.Extension, here place, identity snapshot.Object) s
 		Replicas: &one,
 		Secrets:  []snapshot.FileRef{identityRef(identity)},
 		// Rendering goes on while a new task starts.
-		UpdateOrder: "start-first",
+		UpdateOrder: "start-first", RestartDelay: new(restartDelay),
 		// An extension opens no file but its own secrets, and none to write.
 		ReadOnly: true, CapabilityDrop: []string{"ALL"},
 		Env:      map[string]string{EnvCore: here.endpoint},
@@ -112,6 +117,7 @@ func anyProxySpec(e settings.Extension) snapshot.ServiceSpec {
 		Env:        map[string]string{EnvConfigPath: e.ProxyConfigPath},
 		Ports:      trafficPorts(e),
 		StopSignal: e.ProxyStopSignal, StopGracePeriod: e.ProxyStopGracePeriod, UpdateDelay: e.ProxyUpdateDelay,
+		RestartDelay: new(restartDelay),
 	}
 }
 

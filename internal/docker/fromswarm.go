@@ -43,6 +43,9 @@ func fromSwarm(raw swarm.ServiceSpec) snapshot.ServiceSpec {
 		spec.UpdateFailureAction = string(u.FailureAction)
 		spec.UpdateMonitor = durationFromSwarm(u.Monitor)
 	}
+	if r := raw.TaskTemplate.RestartPolicy; r != nil {
+		spec.RestartDelay = clone(r.Delay)
+	}
 	return spec.Normalized()
 }
 

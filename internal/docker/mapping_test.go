@@ -75,6 +75,9 @@ func unmodelled(raw swarm.ServiceSpec) swarm.ServiceSpec {
 		raw.UpdateConfig.Delay, raw.UpdateConfig.Order = 0, ""
 		raw.UpdateConfig.Monitor, raw.UpdateConfig.FailureAction = 0, ""
 	}
+	if raw.TaskTemplate.RestartPolicy != nil {
+		raw.TaskTemplate.RestartPolicy.Delay = nil
+	}
 	for _, made := range []struct {
 		empty bool
 		drop  func()
@@ -82,6 +85,7 @@ func unmodelled(raw swarm.ServiceSpec) swarm.ServiceSpec {
 		{cmp.Equal(raw.TaskTemplate.Placement, &swarm.Placement{}), func() { raw.TaskTemplate.Placement = nil }},
 		{cmp.Equal(raw.EndpointSpec, &swarm.EndpointSpec{}), func() { raw.EndpointSpec = nil }},
 		{cmp.Equal(raw.UpdateConfig, &swarm.UpdateConfig{Parallelism: 1}), func() { raw.UpdateConfig = nil }},
+		{cmp.Equal(raw.TaskTemplate.RestartPolicy, &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionAny}), func() { raw.TaskTemplate.RestartPolicy = nil }},
 	} {
 		if made.empty {
 			made.drop()

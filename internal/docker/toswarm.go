@@ -36,6 +36,7 @@ func apply(raw *swarm.ServiceSpec, want snapshot.ServiceSpec) {
 	applyPlacement(raw, have, want)
 	applyNetworks(raw, have, want)
 	applyUpdate(raw, have, want)
+	applyRestart(&raw.TaskTemplate, have, want)
 }
 
 // set gives field the value to where the model of the two differs.
@@ -131,6 +132,16 @@ func applyUpdate(raw *swarm.ServiceSpec, have, want snapshot.ServiceSpec) {
 	u.Delay, u.Monitor = orZero(want.UpdateDelay), orZero(want.UpdateMonitor)
 	set(&u.Order, swarm.UpdateOrder(want.UpdateOrder), have.UpdateOrder, want.UpdateOrder)
 	set(&u.FailureAction, swarm.FailureAction(want.UpdateFailureAction), have.UpdateFailureAction, want.UpdateFailureAction)
+}
+
+func applyRestart(task *swarm.TaskSpec, have, want snapshot.ServiceSpec) {
+	if reflect.DeepEqual(have.RestartDelay, want.RestartDelay) {
+		return
+	}
+	if task.RestartPolicy == nil {
+		task.RestartPolicy = &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionAny}
+	}
+	task.RestartPolicy.Delay = clone(want.RestartDelay)
 }
 
 func orZero(d *time.Duration) time.Duration {

@@ -45,7 +45,7 @@ func fullSpec(t *testing.T, c *Client, name string) snapshot.ServiceSpec {
 		Secrets:    []snapshot.FileRef{{ID: secret, Name: name + "-secret", Target: "key", Mode: 0o400}},
 		Configs:    []snapshot.FileRef{{ID: config, Name: name + "-config", Target: "/config.toml", UID: "101", GID: "101", Mode: 0o444}},
 		StopSignal: "SIGQUIT", StopGracePeriod: ptr(5 * time.Second), UpdateDelay: ptr(3 * time.Second), UpdateOrder: "start-first",
-		UpdateFailureAction: "rollback", UpdateMonitor: ptr(7 * time.Second),
+		UpdateFailureAction: "rollback", UpdateMonitor: ptr(7 * time.Second), RestartDelay: ptr(time.Second),
 		ReadOnly: true, CapabilityDrop: []string{"ALL"},
 	}
 }

@@ -29,6 +29,9 @@ const (
 	labelStack = "com.docker.stack.namespace"
 	// labelDigest tells the stack that a core service was made from.
 	labelDigest = "com.docker.interlock.installation"
+	// restartDelay is how long Swarm waits before it starts what has died again;
+	// the stack files have it too.
+	restartDelay = time.Second
 	// roleConfiguration marks the Docker configs that hold a config.toml.
 	roleConfiguration = "configuration"
 )
@@ -148,7 +151,7 @@ func (s *Stack) deployment(config, authority snapshot.Object, network string) do
 		Secrets:     []snapshot.FileRef{{ID: authority.ID, Name: authority.Name, Target: "authority.pem", Mode: 0o400}},
 		ReadOnly:    true, CapabilityDrop: []string{"ALL"},
 		ContainerLabels: map[string]string{labelStack: stackName},
-		UpdateOrder:     "start-first",
+		UpdateOrder:     "start-first", RestartDelay: new(restartDelay),
 	}
 	if s.options.overlayCore() {
 		spec.Networks = []string{network}

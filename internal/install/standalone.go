@@ -51,7 +51,7 @@ func (s *Stack) standaloneDeployment(current *snapshot.Service) docker.Deploymen
 		},
 		ReadOnly: true, CapabilityDrop: []string{"ALL"},
 		ContainerLabels: map[string]string{labelStack: stackName},
-		UpdateOrder:     "stop-first",
+		UpdateOrder:     "stop-first", RestartDelay: new(restartDelay),
 	}
 	if s.options.LoadBalancers != "" {
 		spec.Constraints = append(spec.Constraints, "node.labels."+s.constraint())

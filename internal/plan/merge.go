@@ -22,6 +22,7 @@ func merge(current, last, wanted snapshot.ServiceSpec) snapshot.ServiceSpec {
 	m.UpdateOrder = pick(current.UpdateOrder, last.UpdateOrder, wanted.UpdateOrder)
 	m.UpdateFailureAction = pick(current.UpdateFailureAction, last.UpdateFailureAction, wanted.UpdateFailureAction)
 	m.UpdateMonitor = pick(current.UpdateMonitor, last.UpdateMonitor, wanted.UpdateMonitor)
+	m.RestartDelay = pick(current.RestartDelay, last.RestartDelay, wanted.RestartDelay)
 	m.ReadOnly = pick(current.ReadOnly, last.ReadOnly, wanted.ReadOnly)
 
 	m.Labels = mergeMap(current.Labels, last.Labels, wanted.Labels)

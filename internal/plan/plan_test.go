@@ -27,7 +27,7 @@ func proxySpec() snapshot.ServiceSpec {
 			{Protocol: "tcp", Target: 80, Published: 80, Mode: snapshot.PublishHost},
 			{Protocol: "tcp", Target: 443, Published: 443, Mode: snapshot.PublishHost},
 		},
-		StopSignal: "SIGQUIT",
+		StopSignal: "SIGQUIT", RestartDelay: new(time.Second),
 	}
 }
 
@@ -77,9 +77,9 @@ func TestWhatIsAsWantedIsLeftAlone(t *testing.T) {
 }
 
 func byOperator(s *snapshot.ServiceSpec) {
-	replicas, delay := uint64(2), 5*time.Second
+	replicas, delay, restart := uint64(2), 5*time.Second, 20*time.Second
 	s.Constraints = append(s.Constraints, "node.labels.nodetype==loadbalancer")
-	s.Replicas, s.UpdateDelay, s.StopSignal = &replicas, &delay, "SIGTERM"
+	s.Replicas, s.UpdateDelay, s.RestartDelay, s.StopSignal = &replicas, &delay, &restart, "SIGTERM"
 	s.Labels["owner"] = "alice"
 	s.Env["B"] = "2"
 	s.Image += "@sha256:abc"
@@ -104,9 +104,9 @@ func TestTheOperatorsOwnChangesSurviveAChangeOfTheConfiguration(t *testing.T) {
 	if a == nil {
 		t.Fatal("no update for a changed configuration")
 	}
-	replicas, delay := uint64(2), 5*time.Second
+	replicas, delay, restart := uint64(2), 5*time.Second, 20*time.Second
 	wanted := snapshot.ServiceSpec{
-		Name: "interlock-proxy", Image: "interlock-proxy:2", Args: []string{"-v"}, Replicas: &replicas, UpdateDelay: &delay,
+		Name: "interlock-proxy", Image: "interlock-proxy:2", Args: []string{"-v"}, Replicas: &replicas, UpdateDelay: &delay, RestartDelay: &restart,
 		Labels:      map[string]string{"team": "web", "owner": "alice"},
 		Env:         map[string]string{"A": "1", "B": "2"},
 		Constraints: []string{"node.labels.nodetype==loadbalancer", "node.platform.os==linux"},

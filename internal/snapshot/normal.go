@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// swarmRestartDelay is the delay of a service that says nothing of it.
+const swarmRestartDelay = 5 * time.Second
+
 // Normalized returns s in the form in which Swarm gives a specification back:
 // defaults spelled the one way that this package names them, empty lists and
 // maps nil, lists without an order of their own sorted. Two specifications
@@ -28,6 +31,9 @@ func (s ServiceSpec) Normalized() ServiceSpec {
 		if *d != nil && **d == 0 {
 			*d = nil
 		}
+	}
+	if s.RestartDelay != nil && *s.RestartDelay == swarmRestartDelay {
+		s.RestartDelay = nil
 	}
 	for _, list := range []*[]string{&s.Args, &s.Constraints, &s.Preferences, &s.Networks, &s.CapabilityDrop} {
 		if len(*list) == 0 {

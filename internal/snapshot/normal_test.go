@@ -11,6 +11,7 @@ import (
 
 func TestDefaultsAreSpelledOneWay(t *testing.T) {
 	var none time.Duration
+	restartDelay := 5 * time.Second
 	spelled := snapshot.ServiceSpec{
 		Labels: map[string]string{}, Env: map[string]string{}, ContainerLabels: map[string]string{},
 		Args: []string{}, Constraints: []string{}, Preferences: []string{}, Networks: []string{}, CapabilityDrop: []string{},
@@ -20,6 +21,7 @@ func TestDefaultsAreSpelledOneWay(t *testing.T) {
 		Configs:     []snapshot.FileRef{},
 		UpdateOrder: "stop-first",
 		UpdateDelay: &none, UpdateMonitor: &none, UpdateFailureAction: "pause",
+		RestartDelay: &restartDelay,
 	}
 	implied := snapshot.ServiceSpec{
 		Ports:   []snapshot.Port{{Target: 80}},

@@ -85,6 +85,9 @@ type ServiceSpec struct {
 	// UpdateMonitor is how long after its start a task that fails counts as the
 	// update's failure; nil where Docker's default of five seconds holds.
 	UpdateMonitor *time.Duration `json:"updateMonitor,omitempty"`
+	// RestartDelay is how long Swarm waits before it starts a task in the place of
+	// one that has ended by itself; nil where Docker's default of five seconds holds.
+	RestartDelay *time.Duration `json:"restartDelay,omitempty"`
 	// ReadOnly mounts the container's root file system read-only.
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// CapabilityDrop lists capabilities taken from the container, such as "ALL".

@@ -80,6 +80,10 @@ func specFrom(raw *swarmpb.ServiceSpec) snapshot.ServiceSpec {
 	if monitor := raw.GetUpdate().GetMonitor().AsDuration(); monitor != 0 {
 		spec.UpdateMonitor = &monitor
 	}
+	if delay := task.GetRestart().GetDelay(); delay != nil {
+		spec.RestartDelay = new(time.Duration)
+		*spec.RestartDelay = delay.AsDuration()
+	}
 	spec.UpdateFailureAction = strings.ToLower(raw.GetUpdate().GetFailureAction().String())
 	if raw.GetUpdate().GetOrder() == swarmpb.UpdateConfig_START_FIRST {
 		spec.UpdateOrder = "start-first"

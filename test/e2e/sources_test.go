@@ -248,7 +248,7 @@ func createServicesOfAllKinds(t *testing.T) {
 		"--network", "front", "--network", "back", "--secret", "source=key,target=tls.key,uid=5,mode=0400", "--config", "source=ours,target=/ours",
 		"--mount", "type=volume,source=data,target=/data", "--mount", "type=tmpfs,target=/tmp", "--mount", "type=bind,source=/etc,target=/host,readonly",
 		"--constraint", "node.role==worker", "--placement-pref", "spread=node.labels.zone", "--stop-grace-period", "3s", "--stop-signal", "SIGINT",
-		"--update-delay", "1s", "--update-failure-action", "continue", "--update-monitor", "1s", "--update-order", "start-first", "--read-only", "--cap-drop", "NET_RAW", demo)
+		"--update-delay", "1s", "--update-failure-action", "continue", "--update-monitor", "1s", "--update-order", "start-first", "--restart-delay", "2s", "--read-only", "--cap-drop", "NET_RAW", demo)
 	create("everywhere", "--mode", "global", "--network", "front", demo)
 	create("mesh", "--publish", "published=18080,target=8080", "--network", "front", demo)
 	create("rounds", "--endpoint-mode", "dnsrr", "--network", "back", demo)
@@ -263,7 +263,7 @@ func createServicesOfAllKinds(t *testing.T) {
 
 func changeServices(t *testing.T) {
 	t.Helper()
-	docker(t, "service", "update", "--detach", "--env-add", "A=2", "--label-rm", "empty", "--replicas", "5", "--publish-rm", "9090/udp", "--update-order", "stop-first", "full")
+	docker(t, "service", "update", "--detach", "--env-add", "A=2", "--label-rm", "empty", "--replicas", "5", "--publish-rm", "9090/udp", "--update-order", "stop-first", "--restart-delay", "0s", "full")
 	docker(t, "service", "update", "--detach", "--network-rm", "front", "mesh")
 	docker(t, "node", "update", "--label-add", "zone=a", "worker-00")
 	docker(t, "node", "update", "--availability", "drain", "worker-01")

@@ -1752,9 +1752,10 @@ type TaskSpec struct {
 	//	*TaskSpec_Container
 	//	*TaskSpec_Attachment
 	//	*TaskSpec_Generic
-	Runtime       isTaskSpec_Runtime  `protobuf_oneof:"runtime"`
-	Placement     *TaskSpec_Placement `protobuf:"bytes,5,opt,name=placement,proto3" json:"placement,omitempty"`
-	Networks      []*TaskSpec_Network `protobuf:"bytes,7,rep,name=networks,proto3" json:"networks,omitempty"`
+	Runtime       isTaskSpec_Runtime      `protobuf_oneof:"runtime"`
+	Restart       *TaskSpec_RestartPolicy `protobuf:"bytes,4,opt,name=restart,proto3" json:"restart,omitempty"`
+	Placement     *TaskSpec_Placement     `protobuf:"bytes,5,opt,name=placement,proto3" json:"placement,omitempty"`
+	Networks      []*TaskSpec_Network     `protobuf:"bytes,7,rep,name=networks,proto3" json:"networks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1819,6 +1820,13 @@ func (x *TaskSpec) GetGeneric() *Empty {
 		if x, ok := x.Runtime.(*TaskSpec_Generic); ok {
 			return x.Generic
 		}
+	}
+	return nil
+}
+
+func (x *TaskSpec) GetRestart() *TaskSpec_RestartPolicy {
+	if x != nil {
+		return x.Restart
 	}
 	return nil
 }
@@ -2933,6 +2941,50 @@ func (x *ServiceSpec_EndpointSpec) GetPorts() []*Port {
 	return nil
 }
 
+type TaskSpec_RestartPolicy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Delay         *durationpb.Duration   `protobuf:"bytes,2,opt,name=delay,proto3" json:"delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskSpec_RestartPolicy) Reset() {
+	*x = TaskSpec_RestartPolicy{}
+	mi := &file_swarm_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskSpec_RestartPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskSpec_RestartPolicy) ProtoMessage() {}
+
+func (x *TaskSpec_RestartPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_swarm_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskSpec_RestartPolicy.ProtoReflect.Descriptor instead.
+func (*TaskSpec_RestartPolicy) Descriptor() ([]byte, []int) {
+	return file_swarm_proto_rawDescGZIP(), []int{19, 0}
+}
+
+func (x *TaskSpec_RestartPolicy) GetDelay() *durationpb.Duration {
+	if x != nil {
+		return x.Delay
+	}
+	return nil
+}
+
 type TaskSpec_Placement struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Constraints   []string               `protobuf:"bytes,1,rep,name=constraints,proto3" json:"constraints,omitempty"`
@@ -2943,7 +2995,7 @@ type TaskSpec_Placement struct {
 
 func (x *TaskSpec_Placement) Reset() {
 	*x = TaskSpec_Placement{}
-	mi := &file_swarm_proto_msgTypes[40]
+	mi := &file_swarm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2955,7 +3007,7 @@ func (x *TaskSpec_Placement) String() string {
 func (*TaskSpec_Placement) ProtoMessage() {}
 
 func (x *TaskSpec_Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[40]
+	mi := &file_swarm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2968,7 +3020,7 @@ func (x *TaskSpec_Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec_Placement.ProtoReflect.Descriptor instead.
 func (*TaskSpec_Placement) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{19, 0}
+	return file_swarm_proto_rawDescGZIP(), []int{19, 1}
 }
 
 func (x *TaskSpec_Placement) GetConstraints() []string {
@@ -2994,7 +3046,7 @@ type TaskSpec_Preference struct {
 
 func (x *TaskSpec_Preference) Reset() {
 	*x = TaskSpec_Preference{}
-	mi := &file_swarm_proto_msgTypes[41]
+	mi := &file_swarm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3006,7 +3058,7 @@ func (x *TaskSpec_Preference) String() string {
 func (*TaskSpec_Preference) ProtoMessage() {}
 
 func (x *TaskSpec_Preference) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[41]
+	mi := &file_swarm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3019,7 +3071,7 @@ func (x *TaskSpec_Preference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec_Preference.ProtoReflect.Descriptor instead.
 func (*TaskSpec_Preference) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{19, 1}
+	return file_swarm_proto_rawDescGZIP(), []int{19, 2}
 }
 
 func (x *TaskSpec_Preference) GetSpread() *TaskSpec_Spread {
@@ -3038,7 +3090,7 @@ type TaskSpec_Spread struct {
 
 func (x *TaskSpec_Spread) Reset() {
 	*x = TaskSpec_Spread{}
-	mi := &file_swarm_proto_msgTypes[42]
+	mi := &file_swarm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3102,7 @@ func (x *TaskSpec_Spread) String() string {
 func (*TaskSpec_Spread) ProtoMessage() {}
 
 func (x *TaskSpec_Spread) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[42]
+	mi := &file_swarm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3115,7 @@ func (x *TaskSpec_Spread) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec_Spread.ProtoReflect.Descriptor instead.
 func (*TaskSpec_Spread) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{19, 2}
+	return file_swarm_proto_rawDescGZIP(), []int{19, 3}
 }
 
 func (x *TaskSpec_Spread) GetDescriptor_() string {
@@ -3082,7 +3134,7 @@ type TaskSpec_Network struct {
 
 func (x *TaskSpec_Network) Reset() {
 	*x = TaskSpec_Network{}
-	mi := &file_swarm_proto_msgTypes[43]
+	mi := &file_swarm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3094,7 +3146,7 @@ func (x *TaskSpec_Network) String() string {
 func (*TaskSpec_Network) ProtoMessage() {}
 
 func (x *TaskSpec_Network) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[43]
+	mi := &file_swarm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3107,7 +3159,7 @@ func (x *TaskSpec_Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskSpec_Network.ProtoReflect.Descriptor instead.
 func (*TaskSpec_Network) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{19, 3}
+	return file_swarm_proto_rawDescGZIP(), []int{19, 4}
 }
 
 func (x *TaskSpec_Network) GetTarget() string {
@@ -3129,7 +3181,7 @@ type ContainerSpec_Mount struct {
 
 func (x *ContainerSpec_Mount) Reset() {
 	*x = ContainerSpec_Mount{}
-	mi := &file_swarm_proto_msgTypes[45]
+	mi := &file_swarm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3141,7 +3193,7 @@ func (x *ContainerSpec_Mount) String() string {
 func (*ContainerSpec_Mount) ProtoMessage() {}
 
 func (x *ContainerSpec_Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[45]
+	mi := &file_swarm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3196,7 +3248,7 @@ type ContainerSpec_FileReference struct {
 
 func (x *ContainerSpec_FileReference) Reset() {
 	*x = ContainerSpec_FileReference{}
-	mi := &file_swarm_proto_msgTypes[46]
+	mi := &file_swarm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3208,7 +3260,7 @@ func (x *ContainerSpec_FileReference) String() string {
 func (*ContainerSpec_FileReference) ProtoMessage() {}
 
 func (x *ContainerSpec_FileReference) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[46]
+	mi := &file_swarm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3257,7 +3309,7 @@ type ContainerSpec_File struct {
 
 func (x *ContainerSpec_File) Reset() {
 	*x = ContainerSpec_File{}
-	mi := &file_swarm_proto_msgTypes[47]
+	mi := &file_swarm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3321,7 @@ func (x *ContainerSpec_File) String() string {
 func (*ContainerSpec_File) ProtoMessage() {}
 
 func (x *ContainerSpec_File) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[47]
+	mi := &file_swarm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3324,7 +3376,7 @@ type Task_Spec struct {
 
 func (x *Task_Spec) Reset() {
 	*x = Task_Spec{}
-	mi := &file_swarm_proto_msgTypes[48]
+	mi := &file_swarm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3388,7 @@ func (x *Task_Spec) String() string {
 func (*Task_Spec) ProtoMessage() {}
 
 func (x *Task_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[48]
+	mi := &file_swarm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3372,7 +3424,7 @@ type Task_Status struct {
 
 func (x *Task_Status) Reset() {
 	*x = Task_Status{}
-	mi := &file_swarm_proto_msgTypes[49]
+	mi := &file_swarm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3384,7 +3436,7 @@ func (x *Task_Status) String() string {
 func (*Task_Status) ProtoMessage() {}
 
 func (x *Task_Status) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[49]
+	mi := &file_swarm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3496,7 @@ type Task_Container struct {
 
 func (x *Task_Container) Reset() {
 	*x = Task_Container{}
-	mi := &file_swarm_proto_msgTypes[50]
+	mi := &file_swarm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +3508,7 @@ func (x *Task_Container) String() string {
 func (*Task_Container) ProtoMessage() {}
 
 func (x *Task_Container) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[50]
+	mi := &file_swarm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3488,7 +3540,7 @@ type Task_Ports struct {
 
 func (x *Task_Ports) Reset() {
 	*x = Task_Ports{}
-	mi := &file_swarm_proto_msgTypes[51]
+	mi := &file_swarm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3552,7 @@ func (x *Task_Ports) String() string {
 func (*Task_Ports) ProtoMessage() {}
 
 func (x *Task_Ports) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[51]
+	mi := &file_swarm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3585,7 @@ type Task_Attachment struct {
 
 func (x *Task_Attachment) Reset() {
 	*x = Task_Attachment{}
-	mi := &file_swarm_proto_msgTypes[52]
+	mi := &file_swarm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3597,7 @@ func (x *Task_Attachment) String() string {
 func (*Task_Attachment) ProtoMessage() {}
 
 func (x *Task_Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[52]
+	mi := &file_swarm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3584,7 +3636,7 @@ type Task_Network struct {
 
 func (x *Task_Network) Reset() {
 	*x = Task_Network{}
-	mi := &file_swarm_proto_msgTypes[53]
+	mi := &file_swarm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3596,7 +3648,7 @@ func (x *Task_Network) String() string {
 func (*Task_Network) ProtoMessage() {}
 
 func (x *Task_Network) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[53]
+	mi := &file_swarm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3629,7 +3681,7 @@ type Network_Spec struct {
 
 func (x *Network_Spec) Reset() {
 	*x = Network_Spec{}
-	mi := &file_swarm_proto_msgTypes[54]
+	mi := &file_swarm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3693,7 @@ func (x *Network_Spec) String() string {
 func (*Network_Spec) ProtoMessage() {}
 
 func (x *Network_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[54]
+	mi := &file_swarm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3680,7 +3732,7 @@ type Network_Driver struct {
 
 func (x *Network_Driver) Reset() {
 	*x = Network_Driver{}
-	mi := &file_swarm_proto_msgTypes[55]
+	mi := &file_swarm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3692,7 +3744,7 @@ func (x *Network_Driver) String() string {
 func (*Network_Driver) ProtoMessage() {}
 
 func (x *Network_Driver) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[55]
+	mi := &file_swarm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3724,7 +3776,7 @@ type Secret_Spec struct {
 
 func (x *Secret_Spec) Reset() {
 	*x = Secret_Spec{}
-	mi := &file_swarm_proto_msgTypes[56]
+	mi := &file_swarm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3736,7 +3788,7 @@ func (x *Secret_Spec) String() string {
 func (*Secret_Spec) ProtoMessage() {}
 
 func (x *Secret_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[56]
+	mi := &file_swarm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3768,7 +3820,7 @@ type Config_Spec struct {
 
 func (x *Config_Spec) Reset() {
 	*x = Config_Spec{}
-	mi := &file_swarm_proto_msgTypes[57]
+	mi := &file_swarm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3780,7 +3832,7 @@ func (x *Config_Spec) String() string {
 func (*Config_Spec) ProtoMessage() {}
 
 func (x *Config_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[57]
+	mi := &file_swarm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3947,7 +3999,7 @@ const file_swarm_proto_rawDesc = "" +
 	"\x05Order\x12\x0e\n" +
 	"\n" +
 	"STOP_FIRST\x10\x00\x12\x0f\n" +
-	"\vSTART_FIRST\x10\x01\"\xfb\x04\n" +
+	"\vSTART_FIRST\x10\x01\"\x86\x06\n" +
 	"\bTaskSpec\x12D\n" +
 	"\tcontainer\x18\x01 \x01(\v2$.interlock.swarmkit.v1.ContainerSpecH\x00R\tcontainer\x12>\n" +
 	"\n" +
@@ -3955,8 +4007,11 @@ const file_swarm_proto_rawDesc = "" +
 	"attachment\x128\n" +
 	"\ageneric\x18\n" +
 	" \x01(\v2\x1c.interlock.swarmkit.v1.EmptyH\x00R\ageneric\x12G\n" +
+	"\arestart\x18\x04 \x01(\v2-.interlock.swarmkit.v1.TaskSpec.RestartPolicyR\arestart\x12G\n" +
 	"\tplacement\x18\x05 \x01(\v2).interlock.swarmkit.v1.TaskSpec.PlacementR\tplacement\x12C\n" +
-	"\bnetworks\x18\a \x03(\v2'.interlock.swarmkit.v1.TaskSpec.NetworkR\bnetworks\x1a{\n" +
+	"\bnetworks\x18\a \x03(\v2'.interlock.swarmkit.v1.TaskSpec.NetworkR\bnetworks\x1a@\n" +
+	"\rRestartPolicy\x12/\n" +
+	"\x05delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x1a{\n" +
 	"\tPlacement\x12 \n" +
 	"\vconstraints\x18\x01 \x03(\tR\vconstraints\x12L\n" +
 	"\vpreferences\x18\x02 \x03(\v2*.interlock.swarmkit.v1.TaskSpec.PreferenceR\vpreferences\x1aL\n" +
@@ -4107,7 +4162,7 @@ func file_swarm_proto_rawDescGZIP() []byte {
 }
 
 var file_swarm_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
+var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
 var file_swarm_proto_goTypes = []any{
 	(Action)(0),                         // 0: interlock.swarmkit.v1.Action
 	(Node_Role)(0),                      // 1: interlock.swarmkit.v1.Node.Role
@@ -4159,26 +4214,27 @@ var file_swarm_proto_goTypes = []any{
 	(*ServiceSpec_Replicated)(nil),      // 47: interlock.swarmkit.v1.ServiceSpec.Replicated
 	(*ServiceSpec_ReplicatedJob)(nil),   // 48: interlock.swarmkit.v1.ServiceSpec.ReplicatedJob
 	(*ServiceSpec_EndpointSpec)(nil),    // 49: interlock.swarmkit.v1.ServiceSpec.EndpointSpec
-	(*TaskSpec_Placement)(nil),          // 50: interlock.swarmkit.v1.TaskSpec.Placement
-	(*TaskSpec_Preference)(nil),         // 51: interlock.swarmkit.v1.TaskSpec.Preference
-	(*TaskSpec_Spread)(nil),             // 52: interlock.swarmkit.v1.TaskSpec.Spread
-	(*TaskSpec_Network)(nil),            // 53: interlock.swarmkit.v1.TaskSpec.Network
-	nil,                                 // 54: interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	(*ContainerSpec_Mount)(nil),         // 55: interlock.swarmkit.v1.ContainerSpec.Mount
-	(*ContainerSpec_FileReference)(nil), // 56: interlock.swarmkit.v1.ContainerSpec.FileReference
-	(*ContainerSpec_File)(nil),          // 57: interlock.swarmkit.v1.ContainerSpec.File
-	(*Task_Spec)(nil),                   // 58: interlock.swarmkit.v1.Task.Spec
-	(*Task_Status)(nil),                 // 59: interlock.swarmkit.v1.Task.Status
-	(*Task_Container)(nil),              // 60: interlock.swarmkit.v1.Task.Container
-	(*Task_Ports)(nil),                  // 61: interlock.swarmkit.v1.Task.Ports
-	(*Task_Attachment)(nil),             // 62: interlock.swarmkit.v1.Task.Attachment
-	(*Task_Network)(nil),                // 63: interlock.swarmkit.v1.Task.Network
-	(*Network_Spec)(nil),                // 64: interlock.swarmkit.v1.Network.Spec
-	(*Network_Driver)(nil),              // 65: interlock.swarmkit.v1.Network.Driver
-	(*Secret_Spec)(nil),                 // 66: interlock.swarmkit.v1.Secret.Spec
-	(*Config_Spec)(nil),                 // 67: interlock.swarmkit.v1.Config.Spec
-	(*timestamppb.Timestamp)(nil),       // 68: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 69: google.protobuf.Duration
+	(*TaskSpec_RestartPolicy)(nil),      // 50: interlock.swarmkit.v1.TaskSpec.RestartPolicy
+	(*TaskSpec_Placement)(nil),          // 51: interlock.swarmkit.v1.TaskSpec.Placement
+	(*TaskSpec_Preference)(nil),         // 52: interlock.swarmkit.v1.TaskSpec.Preference
+	(*TaskSpec_Spread)(nil),             // 53: interlock.swarmkit.v1.TaskSpec.Spread
+	(*TaskSpec_Network)(nil),            // 54: interlock.swarmkit.v1.TaskSpec.Network
+	nil,                                 // 55: interlock.swarmkit.v1.ContainerSpec.LabelsEntry
+	(*ContainerSpec_Mount)(nil),         // 56: interlock.swarmkit.v1.ContainerSpec.Mount
+	(*ContainerSpec_FileReference)(nil), // 57: interlock.swarmkit.v1.ContainerSpec.FileReference
+	(*ContainerSpec_File)(nil),          // 58: interlock.swarmkit.v1.ContainerSpec.File
+	(*Task_Spec)(nil),                   // 59: interlock.swarmkit.v1.Task.Spec
+	(*Task_Status)(nil),                 // 60: interlock.swarmkit.v1.Task.Status
+	(*Task_Container)(nil),              // 61: interlock.swarmkit.v1.Task.Container
+	(*Task_Ports)(nil),                  // 62: interlock.swarmkit.v1.Task.Ports
+	(*Task_Attachment)(nil),             // 63: interlock.swarmkit.v1.Task.Attachment
+	(*Task_Network)(nil),                // 64: interlock.swarmkit.v1.Task.Network
+	(*Network_Spec)(nil),                // 65: interlock.swarmkit.v1.Network.Spec
+	(*Network_Driver)(nil),              // 66: interlock.swarmkit.v1.Network.Driver
+	(*Secret_Spec)(nil),                 // 67: interlock.swarmkit.v1.Secret.Spec
+	(*Config_Spec)(nil),                 // 68: interlock.swarmkit.v1.Config.Spec
+	(*timestamppb.Timestamp)(nil),       // 69: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 70: google.protobuf.Duration
 }
 var file_swarm_proto_depIdxs = []int32{
 	36, // 0: interlock.swarmkit.v1.ListRequest.filters:type_name -> interlock.swarmkit.v1.ListRequest.Filters
@@ -4198,7 +4254,7 @@ var file_swarm_proto_depIdxs = []int32{
 	34, // 14: interlock.swarmkit.v1.Object.secret:type_name -> interlock.swarmkit.v1.Secret
 	35, // 15: interlock.swarmkit.v1.Object.config:type_name -> interlock.swarmkit.v1.Config
 	20, // 16: interlock.swarmkit.v1.Meta.version:type_name -> interlock.swarmkit.v1.Version
-	68, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
+	69, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
 	40, // 18: interlock.swarmkit.v1.Annotations.labels:type_name -> interlock.swarmkit.v1.Annotations.LabelsEntry
 	21, // 19: interlock.swarmkit.v1.Node.meta:type_name -> interlock.swarmkit.v1.Meta
 	41, // 20: interlock.swarmkit.v1.Node.spec:type_name -> interlock.swarmkit.v1.Node.Spec
@@ -4220,60 +4276,62 @@ var file_swarm_proto_depIdxs = []int32{
 	27, // 36: interlock.swarmkit.v1.ServiceSpec.global_job:type_name -> interlock.swarmkit.v1.Empty
 	28, // 37: interlock.swarmkit.v1.ServiceSpec.update:type_name -> interlock.swarmkit.v1.UpdateConfig
 	49, // 38: interlock.swarmkit.v1.ServiceSpec.endpoint:type_name -> interlock.swarmkit.v1.ServiceSpec.EndpointSpec
-	69, // 39: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
+	70, // 39: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
 	4,  // 40: interlock.swarmkit.v1.UpdateConfig.failure_action:type_name -> interlock.swarmkit.v1.UpdateConfig.FailureAction
-	69, // 41: interlock.swarmkit.v1.UpdateConfig.monitor:type_name -> google.protobuf.Duration
+	70, // 41: interlock.swarmkit.v1.UpdateConfig.monitor:type_name -> google.protobuf.Duration
 	5,  // 42: interlock.swarmkit.v1.UpdateConfig.order:type_name -> interlock.swarmkit.v1.UpdateConfig.Order
 	30, // 43: interlock.swarmkit.v1.TaskSpec.container:type_name -> interlock.swarmkit.v1.ContainerSpec
 	27, // 44: interlock.swarmkit.v1.TaskSpec.attachment:type_name -> interlock.swarmkit.v1.Empty
 	27, // 45: interlock.swarmkit.v1.TaskSpec.generic:type_name -> interlock.swarmkit.v1.Empty
-	50, // 46: interlock.swarmkit.v1.TaskSpec.placement:type_name -> interlock.swarmkit.v1.TaskSpec.Placement
-	53, // 47: interlock.swarmkit.v1.TaskSpec.networks:type_name -> interlock.swarmkit.v1.TaskSpec.Network
-	54, // 48: interlock.swarmkit.v1.ContainerSpec.labels:type_name -> interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	55, // 49: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
-	69, // 50: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
-	56, // 51: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	56, // 52: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	7,  // 53: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
-	8,  // 54: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
-	21, // 55: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
-	58, // 56: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
-	59, // 57: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
-	9,  // 58: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
-	62, // 59: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
-	21, // 60: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
-	64, // 61: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
-	65, // 62: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
-	21, // 63: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
-	66, // 64: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
-	21, // 65: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
-	67, // 66: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
-	37, // 67: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
-	0,  // 68: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
-	19, // 69: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
-	22, // 70: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	1,  // 71: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
-	2,  // 72: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
-	3,  // 73: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
-	31, // 74: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
-	51, // 75: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
-	52, // 76: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
-	6,  // 77: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
-	57, // 78: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
-	27, // 79: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
-	9,  // 80: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
-	60, // 81: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
-	61, // 82: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
-	31, // 83: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
-	63, // 84: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
-	22, // 85: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	22, // 86: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	22, // 87: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	88, // [88:88] is the sub-list for method output_type
-	88, // [88:88] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	50, // 46: interlock.swarmkit.v1.TaskSpec.restart:type_name -> interlock.swarmkit.v1.TaskSpec.RestartPolicy
+	51, // 47: interlock.swarmkit.v1.TaskSpec.placement:type_name -> interlock.swarmkit.v1.TaskSpec.Placement
+	54, // 48: interlock.swarmkit.v1.TaskSpec.networks:type_name -> interlock.swarmkit.v1.TaskSpec.Network
+	55, // 49: interlock.swarmkit.v1.ContainerSpec.labels:type_name -> interlock.swarmkit.v1.ContainerSpec.LabelsEntry
+	56, // 50: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
+	70, // 51: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
+	57, // 52: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	57, // 53: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	7,  // 54: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
+	8,  // 55: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
+	21, // 56: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
+	59, // 57: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
+	60, // 58: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
+	9,  // 59: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
+	63, // 60: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
+	21, // 61: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
+	65, // 62: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
+	66, // 63: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
+	21, // 64: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
+	67, // 65: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
+	21, // 66: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
+	68, // 67: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
+	37, // 68: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
+	0,  // 69: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
+	19, // 70: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
+	22, // 71: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	1,  // 72: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
+	2,  // 73: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
+	3,  // 74: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
+	31, // 75: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
+	70, // 76: interlock.swarmkit.v1.TaskSpec.RestartPolicy.delay:type_name -> google.protobuf.Duration
+	52, // 77: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
+	53, // 78: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
+	6,  // 79: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
+	58, // 80: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
+	27, // 81: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
+	9,  // 82: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
+	61, // 83: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
+	62, // 84: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
+	31, // 85: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
+	64, // 86: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
+	22, // 87: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 88: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 89: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	90, // [90:90] is the sub-list for method output_type
+	90, // [90:90] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_swarm_proto_init() }
@@ -4306,7 +4364,7 @@ func file_swarm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_swarm_proto_rawDesc), len(file_swarm_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   58,
+			NumMessages:   59,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
