@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
@@ -17,6 +18,7 @@ type belief struct {
 	confirm   func(context.Context) (*snapshot.Snapshot, error)
 	held      *snapshot.Snapshot // the last reading that was believed
 	doubted   time.Time          // when the present doubt began; zero without one
+	refused   bool               // whether the present doubt has outlasted another reading
 }
 
 // consider returns the reading to act on, nil if there is none, and after how
@@ -38,8 +40,18 @@ func (b *belief) consider(ctx context.Context, latest *snapshot.Snapshot, now ti
 		return b.believe(latest), 0
 	}
 	// What contradicts the doubtful reading is published by the source too.
-	b.doubted = now
+	b.doubted, b.refused = now, true
 	return b.held, b.patience
+}
+
+// problems says that what the managers answer is not acted on; none if it is, or
+// may be in a moment.
+func (b *belief) problems() []problem.Problem {
+	if !b.refused {
+		return nil
+	}
+	return []problem.Problem{{Kind: problem.Doubted, Message: "Swarm answers that there are no services, tasks or nodes any more, and nothing confirms it, so routes stay as they were: " +
+		"compare docker node ls and docker service ls on the core's node with those of another manager, and restart the engine whose lists are empty"}}
 }
 
 // impossible reports whether a reading lacks what every Swarm has: a node, and
@@ -54,7 +66,7 @@ func (b *belief) isIn(snap *snapshot.Snapshot) bool {
 }
 
 func (b *belief) believe(snap *snapshot.Snapshot) *snapshot.Snapshot {
-	b.held, b.doubted = snap, time.Time{}
+	b.held, b.doubted, b.refused = snap, time.Time{}, false
 	return snap
 }
 

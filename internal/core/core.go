@@ -220,14 +220,14 @@ func (c *Core) act(ctx context.Context, b *belief) time.Duration {
 	latest := c.latest
 	c.mu.Unlock()
 	snap, wait := b.consider(ctx, latest, time.Now())
-	problems := c.staleness()
+	problems := append(b.problems(), c.staleness()...)
 	if snap != nil {
 		began := time.Now()
 		found, again := c.pass(ctx, snap, began)
 		c.work.add(time.Since(began))
-		problems, wait = problem.Sort(append(problems, found...)), sooner(wait, again)
+		problems, wait = append(problems, found...), sooner(wait, again)
 	}
-	return sooner(wait, c.journal.record(problems, time.Now()))
+	return sooner(wait, c.journal.record(problem.Sort(problems), time.Now()))
 }
 
 // staleness is a problem while Swarm is not read. What the source says of it may

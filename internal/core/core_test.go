@@ -279,6 +279,26 @@ func TestAnEmptyReadingIsBelievedOnlyWhenItLastsAndAnotherSaysTheSameAndItCanBe(
 	})
 }
 
+func TestAReadingThatIsNotBelievedIsAProblem(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		told := func() bool {
+			return slices.ContainsFunc(r.Problems(), func(p problem.Problem) bool { return p.Kind == problem.Doubted })
+		}
+		r.swarm.readings <- &snapshot.Snapshot{}
+		r.wait(3 * time.Second)
+		if told() {
+			t.Error("it is told before another reading was asked for")
+		}
+		r.wait(5 * time.Second)
+		r.expectProblem(t, problem.Doubted, "restart the engine whose lists are empty")
+		r.swarm.show()
+		r.wait(time.Second)
+		if told() {
+			t.Error("it is still told, though Swarm is read as it is")
+		}
+	})
+}
+
 func TestAFirstReadingOfNothingIsDoubtedToo(t *testing.T) {
 	run(t, NewSwarm(0), config(), func(r running) {
 		if p, _ := r.Tables().Publication(""); p.Table != nil {

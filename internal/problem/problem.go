@@ -42,6 +42,7 @@ const (
 	Unreachable    Kind = "unreachable"         // a proxy or extension does not answer
 	SwarmRefused   Kind = "swarm-refused"       // Swarm did not accept a change
 	Stale          Kind = "stale"               // Swarm cannot be read, so nothing follows it
+	Doubted        Kind = "doubted"             // Swarm's answers are empty and not believed
 	NoConfig       Kind = "no-config"           // config.toml names a Docker config that Swarm does not have
 	NoCoreEndpoint Kind = "no-core-endpoint"    // extensions cannot be told where the core is
 	Abandoned      Kind = "abandoned"           // a service that Interlock kept and no longer does
