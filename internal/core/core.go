@@ -173,7 +173,7 @@ func (c *Core) watchDeliveries(ctx context.Context) error {
 }
 
 // healthEvery is how often a source is asked whether it still reads.
-const healthEvery = time.Second
+const healthEvery = 500 * time.Millisecond
 
 // watchHealth triggers a pass when the source's health has changed.
 func (c *Core) watchHealth(ctx context.Context) error {

@@ -12,6 +12,14 @@ import (
 // replaced, ports are in use and proxies do not answer for a moment.
 const grace = 2 * time.Second
 
+// graceOf is none where the problem is that something has lasted already.
+func graceOf(kind problem.Kind) time.Duration {
+	if kind == problem.Stale {
+		return 0
+	}
+	return grace
+}
+
 // journal says each problem that lasts once, and once when it is solved. It is
 // safe for concurrent use.
 type journal struct {
@@ -44,7 +52,7 @@ func (j *journal) record(problems []problem.Problem, now time.Time) (again time.
 		}
 		delete(before, p)
 		open[i] = e
-		left := grace - now.Sub(open[i].since)
+		left := graceOf(p.Kind) - now.Sub(open[i].since)
 		switch {
 		case open[i].told:
 		case left <= 0:

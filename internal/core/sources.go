@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,6 +28,17 @@ const (
 	streamAgainMost  = 10 * time.Second
 )
 
+// unheard is how long nothing may have been heard of Swarm, by whatever way, until
+// that is told.
+const unheard = 11 * time.Second
+
+// silence is the error of a stream that had not said anything for a while when it
+// ended.
+type silence interface {
+	error
+	SilentFor() time.Duration
+}
+
 // Prefer returns a source that reads through the stream while that lasts, and
 // through the source while it does not. A reading on demand is the source's,
 // which so confirms what the stream says.
@@ -40,12 +53,17 @@ type preferred struct {
 
 	mu   sync.Mutex
 	live bool // whether the stream is read
+	// heard is when the stream said something last; zero once the source has read.
+	heard time.Time
 }
 
 // Run publishes what either of the two reads, never both at a time.
 func (p *preferred) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
 	group, ctx := errgroup.WithContext(ctx)
-	standIn := &standIn{source: p.Source, group: group, publish: publish}
+	standIn := &standIn{source: p.Source, group: group, publish: func(s *snapshot.Snapshot) {
+		p.hear(time.Time{})
+		publish(s)
+	}}
 	group.Go(func() error {
 		p.follow(ctx, standIn, publish)
 		return nil
@@ -70,9 +88,11 @@ func (p *preferred) follow(ctx context.Context, standIn *standIn, publish func(*
 			}
 			publish(s)
 		})
-		p.setLive(false)
 		if ctx.Err() != nil {
 			return
+		}
+		if p.setLive(false) {
+			p.hear(lastHeard(err))
 		}
 		standIn.start(ctx)
 		if err != nil && err.Error() != told {
@@ -96,16 +116,37 @@ func (p *preferred) setLive(live bool) bool {
 	return changed
 }
 
+// lastHeard is when a stream that has just ended had something to say.
+func lastHeard(err error) time.Time {
+	var s silence
+	if errors.As(err, &s) {
+		return time.Now().Add(-s.SilentFor())
+	}
+	return time.Now()
+}
+
+func (p *preferred) hear(at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.heard = at
+}
+
 // Health is the source's while the stream is not read, which else ends by itself
-// when it falls silent.
+// when it falls silent. The source is not given its own time on top of that.
 func (p *preferred) Health() error {
 	p.mu.Lock()
-	live := p.live
+	live, heard := p.live, p.heard
 	p.mu.Unlock()
 	if live {
 		return nil
 	}
-	return p.Source.Health()
+	if err := p.Source.Health(); err != nil {
+		return err
+	}
+	if since := time.Since(heard); !heard.IsZero() && since > unheard {
+		return fmt.Errorf("nothing has been heard of the swarm for %s", since.Round(time.Second))
+	}
+	return nil
 }
 
 // standIn is a source that is run now and then.

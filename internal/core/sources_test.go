@@ -124,6 +124,32 @@ func TestTheSourcesHealthCountsOnlyWhileItReads(t *testing.T) {
 	})
 }
 
+// quiet is a stream that ends because it has said nothing for a while.
+type quiet struct{ since time.Duration }
+
+func (q quiet) Error() string            { return "the managers do not answer" }
+func (q quiet) SilentFor() time.Duration { return q.since }
+
+func TestTheStreamsSilenceCountsBeforeTheSourceHasRead(t *testing.T) {
+	preferring(t, func(fast *stream, slow *swarm, _ *published, source core.Source) {
+		fast.readings <- new(snapshot.Snapshot)
+		fast.broken <- quiet{8 * time.Second}
+		time.Sleep(2 * time.Second)
+		if err := source.Health(); err != nil {
+			t.Errorf("after 10 s: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if source.Health() == nil {
+			t.Error("12 s without a word, and all is well")
+		}
+		slow.show()
+		synctest.Wait()
+		if err := source.Health(); err != nil {
+			t.Errorf("once the source has read: %v", err)
+		}
+	})
+}
+
 func TestASwarmThatIsNotReadIsAProblem(t *testing.T) {
 	run(t, cluster(), config(), func(r running) {
 		r.swarm.mu.Lock()

@@ -34,7 +34,13 @@ const (
 )
 
 // silent is a stream that is alive but not to be believed.
-type silent struct{ error }
+type silent struct {
+	error
+	since time.Duration // the managers answered last
+}
+
+// SilentFor is how long ago that was; 0 where they do answer.
+func (s silent) SilentFor() time.Duration { return s.since }
 
 // checker finds out whether a stream that says nothing is alive: the managers'
 // silence ends its pulse, and its readings are for the state to be held against.
@@ -54,7 +60,7 @@ func (c *checker) feel(ctx context.Context) error {
 			continue
 		}
 		if since := time.Since(answered); since > c.silence {
-			return silent{fmt.Errorf("the Swarm's managers have not answered for %s: %w", since.Round(time.Second), err)}
+			return silent{error: fmt.Errorf("the Swarm's managers have not answered for %s: %w", since.Round(time.Second), err), since: since}
 		}
 	}
 	return ctx.Err()

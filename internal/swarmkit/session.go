@@ -106,7 +106,7 @@ func (r *reader) follow(ctx context.Context, in *inbox, readings <-chan *lists) 
 			}
 		case <-recheck.C:
 			if missed := r.state.missed(suspects); missed != nil {
-				return silent{fmt.Errorf("the stream of changes is silently dead: %w", missed)}
+				return silent{error: fmt.Errorf("the stream of changes is silently dead: %w", missed)}
 			}
 			suspects = nil
 		}

@@ -20,7 +20,7 @@ import (
 // a core that learns nothing more says so.
 const (
 	newLeaderLimit = 10 * time.Second
-	staleLimit     = 15 * time.Second
+	staleLimit     = 12 * time.Second
 )
 
 func long(inShort time.Duration) time.Duration {
