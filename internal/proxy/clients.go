@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,9 +17,10 @@ type clients struct {
 
 	open map[*conn]struct{}
 	from map[netip.Addr]int
-	// empty is closed when the last of them has gone and no more may come.
-	empty    chan struct{}
-	shutting bool
+	// empty is closed when the last of them has gone; nil: nobody waits for that.
+	empty chan struct{}
+	// shutting says that no more may come, and none may wait for a request.
+	shutting atomic.Bool
 	// over says that all were ended, and none may follow.
 	over bool
 }
@@ -29,7 +32,7 @@ func (c *clients) bound(l Limits) {
 }
 
 func (c *clients) init() {
-	c.open, c.from, c.empty = map[*conn]struct{}{}, map[netip.Addr]int{}, make(chan struct{})
+	c.open, c.from = map[*conn]struct{}{}, map[netip.Addr]int{}
 }
 
 // enter reports whether a connection may be served.
@@ -37,7 +40,7 @@ func (c *clients) enter(n *conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	addr := n.remote.Addr()
-	if c.shutting || c.over || len(c.open) >= c.limit || c.from[addr] >= c.limitEach {
+	if c.shutting.Load() || c.over || len(c.open) >= c.limit || c.from[addr] >= c.limitEach {
 		return false
 	}
 	c.open[n] = struct{}{}
@@ -50,7 +53,7 @@ func (c *clients) enterAnyway(n *conn) bool {
 	const spare = 256
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shutting || c.over || len(c.open) >= c.limit+spare {
+	if c.shutting.Load() || c.over || len(c.open) >= c.limit+spare {
 		return false
 	}
 	c.open[n] = struct{}{}
@@ -66,8 +69,9 @@ func (c *clients) leave(n *conn) {
 	if c.from[addr]--; c.from[addr] == 0 {
 		delete(c.from, addr)
 	}
-	if c.shutting && len(c.open) == 0 {
+	if len(c.open) == 0 && c.empty != nil {
 		close(c.empty)
+		c.empty = nil
 	}
 }
 
@@ -77,28 +81,50 @@ func (c *clients) count() int {
 	return len(c.open)
 }
 
-// shut waits until all are gone. Those that are idle are ended at once, the
-// others when the time is over.
+// parting is how long clients may still ask on connections that they keep when
+// the server ends, and are told then that the connection closes. Were an idle one
+// closed at once, the request that is on its way on it just then would be lost.
+const parting = 2 * time.Second
+
+// shut waits until all are gone. Those that are idle are ended when they have had
+// time to ask once more, the others when all the time is over.
 func (c *clients) shut(within time.Duration) {
+	began := time.Now()
+	c.await(min(parting, within/2))
+	c.endIdle()
+	if !c.await(within - time.Since(began)) {
+		c.cut()
+		c.await(math.MaxInt64)
+	}
+}
+
+// await waits until nobody is there, or the time is over, and reports which.
+func (c *clients) await(within time.Duration) (none bool) {
 	c.mu.Lock()
-	c.shutting = true
-	none := len(c.open) == 0
-	for n := range c.open {
-		n.endIfIdle()
+	if len(c.open) == 0 {
+		c.mu.Unlock()
+		return true
 	}
+	empty := make(chan struct{})
+	c.empty = empty
 	c.mu.Unlock()
-	if none {
-		return
-	}
 	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
-	case <-c.empty:
-		return
+	case <-empty:
+		return true
 	case <-timer.C:
+		return false
 	}
-	c.cut()
-	<-c.empty
+}
+
+func (c *clients) endIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shutting.Store(true)
+	for n := range c.open {
+		n.endIfIdle()
+	}
 }
 
 // cut ends all of them, and takes no more.

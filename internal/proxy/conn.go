@@ -89,7 +89,7 @@ func (c *conn) await() bool {
 	c.allowRead(c.server.options().Limits.Idle)
 	c.waits.Store(true)
 	defer c.waits.Store(false)
-	if c.server.stopped.Load() {
+	if c.server.clients.shutting.Load() {
 		return false
 	}
 	if c.raw == nil {

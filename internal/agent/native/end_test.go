@@ -1,6 +1,7 @@
 package native_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -53,16 +54,7 @@ func TestAProxyThatIsToldToStopTakesNoConnectionAndFinishesItsRequests(t *testin
 	}()
 	await(t, arrived, "the request reaches the app")
 	r.cancel()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			break
-		}
-		conn.Close()
-		if time.Now().After(deadline) {
-			t.Fatal("it still takes connections")
-		}
-	}
+	waitRefused(t, address)
 	close(release)
 	select {
 	case got := <-answers:
@@ -73,6 +65,63 @@ func TestAProxyThatIsToldToStopTakesNoConnectionAndFinishesItsRequests(t *testin
 		t.Fatal("the running request got no answer")
 	}
 	r.stop()
+}
+
+func TestAClientThatKeepsItsConnectionIsAnsweredOnceMoreByAProxyThatEnds(t *testing.T) {
+	r := newRig(t)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "there") }))
+	t.Cleanup(app.Close)
+	table := demo(t, "unused")
+	table.Upstreams[0].Endpoints = []route.Endpoint{{Addr: netip.MustParseAddrPort(app.Listener.Addr().String()), Task: "task"}}
+	if err := r.apply(r.render(table, nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	address := net.JoinHostPort(r.host, strconv.Itoa(int(r.port)))
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	reader := bufio.NewReader(conn)
+	ask := func() (close bool) {
+		t.Helper()
+		if _, err := fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: demo.local\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "there" {
+			t.Fatalf("the answer is %q, %v", body, err)
+		}
+		return response.Close
+	}
+	if ask() {
+		t.Error("the connection was not to be kept")
+	}
+	r.cancel()
+	waitRefused(t, address)
+	if !ask() {
+		t.Error("the answer of a proxy that ends does not say that the connection closes")
+	}
+	r.stop()
+}
+
+// waitRefused waits until nobody listens at an address any more.
+func waitRefused(t *testing.T, address string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("it still takes connections")
+		}
+	}
 }
 
 func await(t *testing.T, c <-chan struct{}, what string) {
