@@ -56,6 +56,7 @@ func isMaterialName(name string) bool {
 	return name != "" && len(name) <= maxMaterialName
 }
 
+// readPassthroughs does not look at the rest of the table where known is nil.
 func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known map[string]*route.Upstream) error {
 	for _, m := range messages {
 		p := route.Passthrough{Name: m.GetName(), RedirectPlain: m.GetRedirectPlain()}
@@ -64,8 +65,10 @@ func readPassthroughs(t *route.Table, messages []*interlockv1.Passthrough, known
 		}
 		t.Passthrough = append(t.Passthrough, p)
 	}
-	if err := checkPassthroughs(t, known); err != nil {
-		return err
+	if known != nil {
+		if err := checkPassthroughs(t, known); err != nil {
+			return err
+		}
 	}
 	return ascending("passthrough", t.Passthrough, func(p route.Passthrough) string { return p.Name })
 }

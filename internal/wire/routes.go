@@ -78,10 +78,13 @@ func readRoute(message *interlockv1.Route, known map[string]*route.Upstream) (ro
 	return r, err
 }
 
+// readForward does not look at the upstreams where known is nil.
 func readForward(message *interlockv1.Forward, known map[string]*route.Upstream) (route.Forward, error) {
 	forward := route.Forward{Upstreams: message.GetUpstreams()}
-	if err := checkUpstreams(&forward, known); err != nil {
-		return forward, err
+	if known != nil {
+		if err := checkUpstreams(&forward, known); err != nil {
+			return forward, err
+		}
 	}
 	switch affinity := message.GetAffinity().(type) {
 	case *interlockv1.Forward_Cookie:
