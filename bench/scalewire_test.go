@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
+	"github.com/interlock-lb/interlock/internal/proxy"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
@@ -14,7 +15,7 @@ import (
 )
 
 // repeated is how many times each step is taken for one figure.
-const repeated = 5
+const repeated = 20
 
 // BenchmarkLargeTable measures what one task's change in a large Swarm costs on
 // the way from the core to a proxy: CPU for each step, and bytes.
@@ -31,7 +32,10 @@ func BenchmarkLargeTable(b *testing.B) {
 	var whole, change []byte
 	var table, bundle proto.Message
 	var next *route.Table
-	var files render.Bundle
+	var files, another render.Bundle
+	// Each change is undone by the next one.
+	renderer, served := native.Memory{}, newNativeProxy()
+	turn := 0
 	steps := []struct {
 		name string
 		do   func() error
@@ -60,6 +64,15 @@ func BenchmarkLargeTable(b *testing.B) {
 		}},
 		{"render-nginx", func() (err error) { _, err = (&nginx.Renderer{}).Render(next, parameters, nil); return err }},
 		{"render-native", func() (err error) { files, err = (&native.Renderer{}).Render(next, parameters, nil); return err }},
+		{"render-native-change", func() (err error) {
+			another, turn = files, turn+1
+			files, err = renderer.Render([]*route.Table{before, next}[turn%2], parameters, nil)
+			return err
+		}},
+		{"proxy-native-change", func() error {
+			files, another = another, files
+			return served.take(&files)
+		}},
 		{"bundle", func() error {
 			message := wire.BundleMessage(&files)
 			bundle = message
@@ -68,6 +81,9 @@ func BenchmarkLargeTable(b *testing.B) {
 		}},
 	}
 	for b.Loop() {
+		// What is remembered is there already when something changes.
+		_, err := renderer.Render(before, parameters, nil)
+		check(b, err)
 		for _, step := range steps {
 			began := cpuTime()
 			for range repeated {
@@ -80,4 +96,36 @@ func BenchmarkLargeTable(b *testing.B) {
 	b.ReportMetric(float64(proto.Size(table)), "B-table")
 	b.ReportMetric(float64(len(change)), "B-change")
 	b.ReportMetric(float64(proto.Size(bundle)), "B-bundle")
+}
+
+// nativeProxy is what a native proxy does with the files of a bundle.
+type nativeProxy struct {
+	reader native.Reader
+	server *proxy.Server
+}
+
+func newNativeProxy() *nativeProxy {
+	return &nativeProxy{server: proxy.New(proxy.Options{Limits: proxy.DefaultLimits()})}
+}
+
+// take reads the files twice, as they are checked and as they are in place.
+func (p *nativeProxy) take(b *render.Bundle) error {
+	contents := make(map[string][]byte, len(b.Files))
+	for i := range b.Files {
+		contents[b.Files[i].Path] = b.Files[i].Data()
+	}
+	read := func() (*native.Configuration, error) {
+		return p.reader.Read(native.File, func(path string) ([]byte, error) { return contents[path], nil })
+	}
+	c, err := read()
+	if err != nil {
+		return err
+	}
+	if err := p.server.Try(c.Table, nil, proxy.Options{Limits: proxy.DefaultLimits()}); err != nil {
+		return err
+	}
+	if c, err = read(); err != nil {
+		return err
+	}
+	return p.server.Swap(c.Table, nil)
 }

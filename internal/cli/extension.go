@@ -33,7 +33,7 @@ var renderers = map[string]func(templateFile string, log *slog.Logger) (extensio
 }
 
 // nativeRenderer has no use for a template.
-func nativeRenderer(string, *slog.Logger) (extension.Renderer, error) { return &native.Renderer{}, nil }
+func nativeRenderer(string, *slog.Logger) (extension.Renderer, error) { return &native.Memory{}, nil }
 
 func nginxRenderer(templateFile string, log *slog.Logger) (extension.Renderer, error) {
 	builtin := nginx.Renderer{ServerInfo: serverInfo()}

@@ -38,9 +38,11 @@ type Core interface {
 	RenewIdentity(ctx context.Context, request []byte) (certificate []byte, err error)
 }
 
-// Renderer turns a table into the files that one kind of proxy needs. It is a
-// pure function: the same input gives the same bundle. A host of which the
-// credentials have no pair is served without TLS.
+// Renderer turns a table into the files that one kind of proxy needs. The same
+// input gives the same bundle: it may remember the last one, but only so that what
+// did not change costs less. What it is given is never changed afterwards, and
+// nobody calls it twice at once. A host of which the credentials have no pair is
+// served without TLS.
 type Renderer interface {
 	Render(*route.Table, render.Parameters, render.Credentials) (render.Bundle, error)
 }

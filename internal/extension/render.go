@@ -33,9 +33,8 @@ func (c *cachingRenderer) render(p render.Publication) (render.Result, error) {
 	return render.Result{Bundle: c.bundle, Findings: held.Findings, Missing: held.Missing}, c.err
 }
 
-// renderSafely turns a panic into an error. A renderer keeps nothing between two
-// calls, so nothing can have been left half done; a process that died instead
-// would meet the same table when it comes back, and die again, and nobody would
+// renderSafely turns a panic into an error. A renderer builds on nothing that was
+// left half done between two calls; a process that died instead would meet the same table when it comes back, and die again, and nobody would
 // learn which table it was.
 func (c *cachingRenderer) renderSafely(p render.Publication, credentials render.Credentials) (b render.Bundle, err error) {
 	defer func() {

@@ -63,9 +63,9 @@ func (o *turnover) add(old, now *upstream) {
 // compile returns what serves a table, and what it changes. On an error nothing
 // has changed.
 func (c *compiler) compile(t *route.Table, credentials render.Credentials, v versions) (*table, turnover, error) {
-	if c.last != nil && sameRoutes(c.last, t) && c.versions == v && sameCredentials(c.credentials, credentials) {
+	if c.serves(t, credentials, v) {
 		changed := c.changeEndpoints(t)
-		c.last = t
+		c.last, c.credentials = t, credentials
 		return c.table, changed, nil
 	}
 	before := c.policies
@@ -93,6 +93,12 @@ func (c *compiler) compile(t *route.Table, credentials render.Credentials, v ver
 		table: made, upstreams: upstreams, pools: b.pools, users: b.users, tallies: b.tallies.now, changed: true,
 	}
 	return made, changed, nil
+}
+
+// serves reports whether a table differs from the last one in endpoints and
+// weights at most.
+func (c *compiler) serves(t *route.Table, credentials render.Credentials, v versions) bool {
+	return c.last != nil && c.versions == v && sameRoutes(c.last, t) && sameCredentials(c.credentials, credentials)
 }
 
 // changeEndpoints is for the change that comes most often, and has to be quick

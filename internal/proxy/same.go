@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 
@@ -39,13 +38,7 @@ func samePassthrough(a, b *route.Passthrough) bool {
 }
 
 // sameCredentials compares the content, if it is not one and the same.
-func sameCredentials(a, b render.Credentials) bool { return maps.EqualFunc(a, b, samePair) }
-
-func samePair(a, b render.Pair) bool { return sameBytes(a.Chain, b.Chain) && sameBytes(a.Key, b.Key) }
-
-func sameBytes(a, b []byte) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || bytes.Equal(a, b))
-}
+func sameCredentials(a, b render.Credentials) bool { return maps.EqualFunc(a, b, render.Pair.Equal) }
 
 func sameHost(a, b *route.VirtualHost) bool {
 	return a.Name == b.Name && slices.Equal(a.Redirects, b.Redirects) && allSame(a.Routes, b.Routes, sameRoute) &&

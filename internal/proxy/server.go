@@ -122,6 +122,18 @@ func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 	return nil
 }
 
+// Try says what Swap would with such options, and changes nothing. Where no more
+// than endpoints differ from the table that is served, nothing can be wrong.
+func (s *Server) Try(t *route.Table, c render.Credentials, o Options) error {
+	s.mu.Lock()
+	same := s.compiler.serves(t, c, versions{o.MinTLS, o.MaxTLS})
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
+	return New(o).Swap(t, c)
+}
+
 // Run serves the entrances, and those that Admit is called with, until the
 // context ends. Then it lets requests finish, within limits, and closes what is
 // open.

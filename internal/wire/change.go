@@ -140,29 +140,28 @@ func merged[T any](what string, list, others []T, gone []string, name func(*T) s
 	if len(others) == 0 && len(gone) == 0 {
 		return list, nil
 	}
-	goes := make(map[string]bool, len(gone))
-	for _, key := range gone {
-		goes[key] = true
-	}
 	result := make([]T, 0, len(list)+len(others))
-	for len(list) > 0 || len(others) > 0 {
-		switch {
-		case len(list) > 0 && goes[name(&list[0])]:
-			delete(goes, name(&list[0]))
-			list = list[1:]
-		case len(list) > 0 && (len(others) == 0 || name(&list[0]) < name(&others[0])):
-			result, list = append(result, list[0]), list[1:]
-		default:
-			if len(list) > 0 && name(&list[0]) == name(&others[0]) {
-				list = list[1:]
+	// upTo takes what stands before a name, and reports whether that comes next.
+	upTo := func(key string) bool {
+		at, there := slices.BinarySearchFunc(list, key, func(e T, key string) int { return strings.Compare(name(&e), key) })
+		result, list = append(result, list[:at]...), list[at:]
+		return there
+	}
+	gone = slices.Sorted(slices.Values(gone))
+	for len(others) > 0 || len(gone) > 0 {
+		if len(gone) > 0 && (len(others) == 0 || gone[0] < name(&others[0])) {
+			if !upTo(gone[0]) {
+				return nil, fmt.Errorf("%s %q is gone and was not there", what, gone[0])
 			}
-			result, others = append(result, others[0]), others[1:]
+			list, gone = list[1:], gone[1:]
+			continue
 		}
+		if upTo(name(&others[0])) {
+			list = list[1:]
+		}
+		result, others = append(result, others[0]), others[1:]
 	}
-	for key := range goes {
-		return nil, fmt.Errorf("%s %q is gone and was not there", what, key)
-	}
-	if len(result) == 0 {
+	if result = append(result, list...); len(result) == 0 {
 		return nil, nil
 	}
 	return result, nil

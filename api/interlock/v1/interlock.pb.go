@@ -2288,10 +2288,13 @@ func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
 // NativeConfiguration is the file that the native proxy serves by. It is never
 // sent by itself: a bundle has it.
 type NativeConfiguration struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Table         *Table                 `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
-	Parameters    *ProxyParameters       `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
-	Certificates  []*CertificateFile     `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"` // sorted by host
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Not there where the table is in parts, so that who cannot read those has no
+	// table rather than an empty one.
+	Table         *Table             `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
+	Parameters    *ProxyParameters   `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Certificates  []*CertificateFile `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"` // of the table; sorted by host
+	Parts         *NativeParts       `protobuf:"bytes,4,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2347,6 +2350,128 @@ func (x *NativeConfiguration) GetCertificates() []*CertificateFile {
 	return nil
 }
 
+func (x *NativeConfiguration) GetParts() *NativeParts {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// NativeParts is a large table: each part is in a file of its own, a NativePart.
+type NativeParts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rest          *TableRest             `protobuf:"bytes,1,opt,name=rest,proto3" json:"rest,omitempty"`
+	Hashes        [][]byte               `protobuf:"bytes,2,rep,name=hashes,proto3" json:"hashes,omitempty"` // of the files: SHA-256. The files are named by them.
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativeParts) Reset() {
+	*x = NativeParts{}
+	mi := &file_interlock_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativeParts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativeParts) ProtoMessage() {}
+
+func (x *NativeParts) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativeParts.ProtoReflect.Descriptor instead.
+func (*NativeParts) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *NativeParts) GetRest() *TableRest {
+	if x != nil {
+		return x.Rest
+	}
+	return nil
+}
+
+func (x *NativeParts) GetHashes() [][]byte {
+	if x != nil {
+		return x.Hashes
+	}
+	return nil
+}
+
+// NativePart is some hosts and upstreams of a table. A host's upstreams may be in
+// other parts.
+type NativePart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hosts         []*VirtualHost         `protobuf:"bytes,1,rep,name=hosts,proto3" json:"hosts,omitempty"`               // sorted by name
+	Upstreams     []*Upstream            `protobuf:"bytes,2,rep,name=upstreams,proto3" json:"upstreams,omitempty"`       // sorted by name
+	Certificates  []*CertificateFile     `protobuf:"bytes,3,rep,name=certificates,proto3" json:"certificates,omitempty"` // sorted by host
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NativePart) Reset() {
+	*x = NativePart{}
+	mi := &file_interlock_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NativePart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NativePart) ProtoMessage() {}
+
+func (x *NativePart) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NativePart.ProtoReflect.Descriptor instead.
+func (*NativePart) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *NativePart) GetHosts() []*VirtualHost {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *NativePart) GetUpstreams() []*Upstream {
+	if x != nil {
+		return x.Upstreams
+	}
+	return nil
+}
+
+func (x *NativePart) GetCertificates() []*CertificateFile {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
 // CertificateFile says where the certificate of a host and its key stand, in PEM.
 type CertificateFile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2358,7 +2483,7 @@ type CertificateFile struct {
 
 func (x *CertificateFile) Reset() {
 	*x = CertificateFile{}
-	mi := &file_interlock_proto_msgTypes[36]
+	mi := &file_interlock_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2495,7 @@ func (x *CertificateFile) String() string {
 func (*CertificateFile) ProtoMessage() {}
 
 func (x *CertificateFile) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[36]
+	mi := &file_interlock_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2508,7 @@ func (x *CertificateFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateFile.ProtoReflect.Descriptor instead.
 func (*CertificateFile) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{36}
+	return file_interlock_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CertificateFile) GetHost() string {
@@ -2564,12 +2689,21 @@ const file_interlock_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\":\n" +
 	"\x16CompleteRenewalRequest\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x19\n" +
-	"\x17CompleteRenewalResponse\"\xc2\x01\n" +
+	"\x17CompleteRenewalResponse\"\xf3\x01\n" +
 	"\x13NativeConfiguration\x12)\n" +
 	"\x05table\x18\x01 \x01(\v2\x13.interlock.v1.TableR\x05table\x12=\n" +
 	"\n" +
 	"parameters\x18\x02 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
 	"parameters\x12A\n" +
+	"\fcertificates\x18\x03 \x03(\v2\x1d.interlock.v1.CertificateFileR\fcertificates\x12/\n" +
+	"\x05parts\x18\x04 \x01(\v2\x19.interlock.v1.NativePartsR\x05parts\"R\n" +
+	"\vNativeParts\x12+\n" +
+	"\x04rest\x18\x01 \x01(\v2\x17.interlock.v1.TableRestR\x04rest\x12\x16\n" +
+	"\x06hashes\x18\x02 \x03(\fR\x06hashes\"\xb6\x01\n" +
+	"\n" +
+	"NativePart\x12/\n" +
+	"\x05hosts\x18\x01 \x03(\v2\x19.interlock.v1.VirtualHostR\x05hosts\x124\n" +
+	"\tupstreams\x18\x02 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12A\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1d.interlock.v1.CertificateFileR\fcertificates\"9\n" +
 	"\x0fCertificateFile\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
@@ -2599,7 +2733,7 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_interlock_proto_goTypes = []any{
 	(Forward_Balance)(0),            // 0: interlock.v1.Forward.Balance
 	(TLS_Verify)(0),                 // 1: interlock.v1.TLS.Verify
@@ -2639,9 +2773,11 @@ var file_interlock_proto_goTypes = []any{
 	(*CompleteRenewalRequest)(nil),  // 35: interlock.v1.CompleteRenewalRequest
 	(*CompleteRenewalResponse)(nil), // 36: interlock.v1.CompleteRenewalResponse
 	(*NativeConfiguration)(nil),     // 37: interlock.v1.NativeConfiguration
-	(*CertificateFile)(nil),         // 38: interlock.v1.CertificateFile
-	(*structpb.Struct)(nil),         // 39: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 40: google.protobuf.Duration
+	(*NativeParts)(nil),             // 38: interlock.v1.NativeParts
+	(*NativePart)(nil),              // 39: interlock.v1.NativePart
+	(*CertificateFile)(nil),         // 40: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 41: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	7,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
@@ -2652,7 +2788,7 @@ var file_interlock_proto_depIdxs = []int32{
 	5,  // 5: interlock.v1.TableChange.rest:type_name -> interlock.v1.TableRest
 	13, // 6: interlock.v1.TableRest.default_routes:type_name -> interlock.v1.Route
 	8,  // 7: interlock.v1.TableRest.passthrough:type_name -> interlock.v1.Passthrough
-	39, // 8: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	41, // 8: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
 	11, // 9: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
 	15, // 10: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
 	13, // 11: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
@@ -2667,7 +2803,7 @@ var file_interlock_proto_depIdxs = []int32{
 	0,  // 20: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
 	17, // 21: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
 	16, // 22: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	40, // 23: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	42, // 23: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
 	1,  // 24: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
 	19, // 25: interlock.v1.Bundle.files:type_name -> interlock.v1.File
 	18, // 26: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
@@ -2676,30 +2812,35 @@ var file_interlock_proto_depIdxs = []int32{
 	18, // 29: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
 	7,  // 30: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
 	6,  // 31: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
-	38, // 32: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
-	2,  // 33: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	20, // 34: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	23, // 35: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	25, // 36: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	27, // 37: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
-	29, // 38: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	31, // 39: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
-	33, // 40: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	35, // 41: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	3,  // 42: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	22, // 43: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	24, // 44: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	26, // 45: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	28, // 46: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	30, // 47: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	32, // 48: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
-	34, // 49: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	36, // 50: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	42, // [42:51] is the sub-list for method output_type
-	33, // [33:42] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	40, // 32: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	38, // 33: interlock.v1.NativeConfiguration.parts:type_name -> interlock.v1.NativeParts
+	5,  // 34: interlock.v1.NativeParts.rest:type_name -> interlock.v1.TableRest
+	11, // 35: interlock.v1.NativePart.hosts:type_name -> interlock.v1.VirtualHost
+	15, // 36: interlock.v1.NativePart.upstreams:type_name -> interlock.v1.Upstream
+	40, // 37: interlock.v1.NativePart.certificates:type_name -> interlock.v1.CertificateFile
+	2,  // 38: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	20, // 39: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	23, // 40: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	25, // 41: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	27, // 42: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	29, // 43: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	31, // 44: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
+	33, // 45: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	35, // 46: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	3,  // 47: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	22, // 48: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	24, // 49: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	26, // 50: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	28, // 51: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	30, // 52: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	32, // 53: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
+	34, // 54: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	36, // 55: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	47, // [47:56] is the sub-list for method output_type
+	38, // [38:47] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2722,7 +2863,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

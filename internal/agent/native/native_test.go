@@ -40,7 +40,11 @@ type rig struct {
 	agent         *agent.Agent
 	cancel        context.CancelFunc
 	ended         chan error
+	split         render.Split
 }
+
+// inParts divides every table.
+var inParts = render.Split{Whole: 1, Each: 1}
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -86,7 +90,7 @@ func (r *rig) stop() {
 
 func (r *rig) render(table *route.Table, c render.Credentials, config map[string]any) render.Bundle {
 	r.t.Helper()
-	renderer := native.Renderer{File: r.path("run/table.pb"), KeyDir: r.path("keys")}
+	renderer := native.Renderer{File: r.path("run/table.pb"), KeyDir: r.path("keys"), Split: r.split}
 	b, err := renderer.Render(table, render.Parameters{Port: r.port, SSLPort: r.sslPort, PublishedSSLPort: r.sslPort, Config: config}, c)
 	if err != nil {
 		r.t.Fatal(err)
@@ -161,6 +165,14 @@ func (u underTest) SecureAddress() string { return fmt.Sprintf("%s:%d", u.host, 
 
 func TestThroughBundlesItBehavesAsAllProxiesDo(t *testing.T) {
 	behaviour.Run(t, behaviour.Native, func(t *testing.T) behaviour.Proxy { return underTest{newRig(t)} })
+}
+
+func TestInPartsItBehavesAsAllProxiesDo(t *testing.T) {
+	behaviour.Run(t, behaviour.Native, func(t *testing.T) behaviour.Proxy {
+		r := newRig(t)
+		r.split = inParts
+		return underTest{r}
+	})
 }
 
 func TestTheLastGoodBundleIsServedFromTheStart(t *testing.T) {

@@ -7,8 +7,10 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,6 +41,10 @@ type Proxy struct {
 	options Options
 	// server is the one that was started last; nil: none was.
 	server atomic.Pointer[proxy.Server]
+
+	// The agent asks for one thing at a time.
+	reader native.Reader
+	last   *served // that was read; nil: none was
 }
 
 // New returns a proxy that serves nothing until it is started.
@@ -63,11 +69,18 @@ func (p *Proxy) Describe(to io.Writer) error {
 
 // Check makes the table below root ready to serve, and serves it to nobody.
 func (p *Proxy) Check(_ context.Context, root string) error {
-	c, err := p.read(filepath.Join(root, p.options.File))
+	c, err := p.read(root)
 	if err != nil {
 		return err
 	}
-	return c.swapInto(proxy.New(c.options))
+	server := p.Server()
+	if server == nil {
+		server = proxy.New(c.options)
+	}
+	if err := server.Try(c.Table, c.credentials, c.options); err != nil {
+		return &agent.Refused{Reason: err.Error()}
+	}
+	return nil
 }
 
 // Start serves the table in place.
@@ -88,27 +101,51 @@ type served struct {
 	options     proxy.Options
 }
 
-// read fails with a *agent.Refused where the file is to blame.
-func (p *Proxy) read(file string) (*served, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the table: %w", err)
+// read reads the files below root, or those in place where it is empty. It fails
+// with a *agent.Refused where they are to blame.
+func (p *Proxy) read(root string) (*served, error) {
+	c, err := p.reader.Read(p.options.File, func(path string) ([]byte, error) { return os.ReadFile(filepath.Join(root, path)) })
+	if unreadable := new(fs.PathError); errors.As(err, &unreadable) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	c, err := native.Read(data)
 	if err != nil {
 		return nil, &agent.Refused{Reason: err.Error()}
 	}
-	made := &served{Configuration: c, credentials: make(render.Credentials, len(c.Keys)), options: p.serverOptions(&c.Options)}
-	for host, path := range c.Keys {
+	if p.last != nil && p.last.Configuration == c {
+		return p.last, nil
+	}
+	made := &served{Configuration: c, options: p.serverOptions(&c.Options)}
+	if made.credentials, err = p.credentials(c.Keys); err != nil {
+		return nil, err
+	}
+	p.last = made
+	return made, nil
+}
+
+// credentials reads the files of keys that the last ones did not name: none of
+// them ever changes.
+func (p *Proxy) credentials(keys map[string]string) (render.Credentials, error) {
+	made, known := make(render.Credentials, len(keys)), make(map[string]render.Pair)
+	if p.last != nil {
+		for host, path := range p.last.Keys {
+			known[path] = p.last.credentials[host]
+		}
+	}
+	for host, path := range keys {
 		if filepath.Dir(path) != p.options.KeyDir {
 			return nil, &agent.Refused{Reason: fmt.Sprintf("host %.80q: its key is not in %s", host, p.options.KeyDir)}
 		}
-		// Chain and key are in one file; each is found by its kind.
-		pair, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("reading the key of a host: %w", err)
+		pair, there := known[path]
+		if !there {
+			// Chain and key are in one file; each is found by its kind.
+			data, err := os.ReadFile(path)
+			if err != nil {
+				return nil, fmt.Errorf("reading the key of a host: %w", err)
+			}
+			pair = render.Pair{Chain: data, Key: data}
+			known[path] = pair
 		}
-		made.credentials[host] = render.Pair{Chain: pair, Key: pair}
+		made[host] = pair
 	}
 	return made, nil
 }

@@ -1,15 +1,14 @@
 // Package native renders a routing table for the native proxy: the table itself,
-// with what the operator configured, in one file, and beside it the keys.
+// with what the operator configured, in one file or, where it is large, in parts,
+// and beside it the keys.
 //
-// It is pure, and serves nothing: the file is read again by Read, in the proxy.
+// It is pure, and serves nothing: the files are read again by Reader, in the proxy.
 package native
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -27,15 +26,38 @@ import (
 // last good bundle elsewhere.
 const File = "/run/interlock/native/table.pb"
 
+// partPath is where a part of the configuration in file stands. It is named by its
+// content, so that none ever changes and all take effect with the file.
+func partPath(file string, h render.Hash) string {
+	return path.Join(path.Dir(file), "parts", hex.EncodeToString(h[:16])+".pb")
+}
+
 // Renderer makes bundles for the native proxy.
 type Renderer struct {
 	// File and KeyDir are the constants File and render.SensitiveDir where empty.
 	File, KeyDir string
+	// Split says which tables are divided.
+	Split render.Split
 }
 
 // Render makes the bundle for a table. Hosts of which c has no pair are the
 // caller's to tell of. The error says which option cannot be used.
 func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
+	return (&Memory{Renderer: *r}).Render(t, p, c)
+}
+
+// Memory makes one bundle after the other as its Renderer does, at the cost of
+// what has changed: it keeps the parts of the last one. It is not for concurrent
+// use.
+type Memory struct {
+	Renderer Renderer
+
+	last *division // nil: none is remembered
+}
+
+// Render is [Renderer.Render]. Neither table nor credentials may be changed
+// afterwards: the next ones are compared with them.
+func (m *Memory) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
 	if p.Agentless {
 		return render.Bundle{}, errors.New("the native proxy gets its table from Interlock's agent, which is in its image: take HitlessServiceUpdate = false out, and name that image")
 	}
@@ -49,72 +71,67 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if err != nil {
 		return render.Bundle{}, err
 	}
-	message := &interlockv1.NativeConfiguration{Table: wire.TableMessage(t), Parameters: parameters}
-	keys := make(map[string]render.File)
-	for i := range t.Hosts {
-		host := t.Hosts[i].Name
-		pair, there := c[host]
-		if t.Hosts[i].Credential == nil || !there {
-			continue
+	message := &interlockv1.NativeConfiguration{Parameters: parameters}
+	var files, keys []render.File
+	if parts := m.Renderer.Split.Parts(t); parts == 0 {
+		m.last = nil
+		message.Table = wire.TableMessage(t)
+		message.Certificates, keys = m.Renderer.certificates(t.Hosts, c)
+	} else {
+		d, err := m.divide(t, c, parts)
+		if err != nil {
+			return render.Bundle{}, err
 		}
-		file := keyFile(withDefault(r.KeyDir, render.SensitiveDir), pair)
-		keys[file.Path] = file
-		message.Certificates = append(message.Certificates, &interlockv1.CertificateFile{Host: host, Path: file.Path})
+		message.Parts, files, keys = d.message(), d.files(), d.keys
 	}
-	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	main, err := m.Renderer.file(withDefault(m.Renderer.File, File), message)
 	if err != nil {
-		return render.Bundle{}, fmt.Errorf("writing the table down: %w", err)
+		return render.Bundle{}, err
 	}
-	token := sha256.Sum256(data)
-	b := render.Bundle{Files: slices.Collect(maps.Values(keys)), Token: hex.EncodeToString(token[:16])}
-	b.Files = append(b.Files, render.File{Path: withDefault(r.File, File), Mode: 0o644, Content: render.NewContent(data)})
+	hash := main.Hash()
+	b := render.Bundle{Files: slices.Concat(files, []render.File{main}, keys), Token: hex.EncodeToString(hash[:16])}
 	b.Sort()
 	return b, nil
 }
 
+func (r *Renderer) file(path string, message proto.Message) (render.File, error) {
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(message)
+	if err != nil {
+		return render.File{}, fmt.Errorf("writing the table down: %w", err)
+	}
+	return render.File{Path: path, Mode: 0o644, Content: render.NewContent(data)}, nil
+}
+
+// certificates are those of hosts, and the files with them, sorted.
+func (r *Renderer) certificates(hosts []route.VirtualHost, c render.Credentials) ([]*interlockv1.CertificateFile, []render.File) {
+	var messages []*interlockv1.CertificateFile
+	var files []render.File
+	for i := range hosts {
+		host := hosts[i].Name
+		pair, there := c[host]
+		if hosts[i].Credential == nil || !there {
+			continue
+		}
+		file := keyFile(withDefault(r.KeyDir, render.SensitiveDir), pair)
+		files = append(files, file)
+		messages = append(messages, &interlockv1.CertificateFile{Host: host, Path: file.Path})
+	}
+	return messages, distinct(files)
+}
+
+// distinct sorts files that are named by their content, and drops repetitions.
+func distinct(files []render.File) []render.File {
+	slices.SortFunc(files, byPath)
+	return slices.CompactFunc(files, func(a, b render.File) bool { return a.Path == b.Path })
+}
+
+func byPath(a, b render.File) int { return strings.Compare(a.Path, b.Path) }
+
 // keyFile is named by its content, so that none ever changes.
 func keyFile(dir string, p render.Pair) render.File {
-	data := slices.Concat(p.Chain, p.Key)
-	sum := sha256.Sum256(data)
-	return render.File{Path: path.Join(dir, hex.EncodeToString(sum[:16])+".pem"), Mode: 0o600, Content: render.NewContent(data), Sensitive: true}
-}
-
-// Configuration is what the file says.
-type Configuration struct {
-	Table   *route.Table
-	Options Options
-	// Keys are the files with a host's certificate and key, by the host's name.
-	Keys  map[string]string
-	Token string
-}
-
-// Read reads what Render has written.
-func Read(data []byte) (*Configuration, error) {
-	message := &interlockv1.NativeConfiguration{}
-	if err := proto.Unmarshal(data, message); err != nil {
-		return nil, fmt.Errorf("reading the table: %w", err)
-	}
-	table, err := wire.Table(message.GetTable())
-	if err != nil {
-		return nil, fmt.Errorf("reading the table: %w", err)
-	}
-	parameters, err := wire.Parameters(message.GetParameters())
-	if err != nil {
-		return nil, fmt.Errorf("reading the parameters: %w", err)
-	}
-	options, err := ParseOptions(parameters)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(data)
-	c := &Configuration{Table: table, Options: options, Keys: make(map[string]string), Token: hex.EncodeToString(sum[:16])}
-	for _, m := range message.GetCertificates() {
-		if !path.IsAbs(m.GetPath()) || path.Clean(m.GetPath()) != m.GetPath() || strings.ContainsRune(m.GetPath(), 0) {
-			return nil, fmt.Errorf("host %.80q: the path of its key must be absolute and without detours", m.GetHost())
-		}
-		c.Keys[m.GetHost()] = m.GetPath()
-	}
-	return c, nil
+	content := render.NewContent(slices.Concat(p.Chain, p.Key))
+	hash := content.Hash()
+	return render.File{Path: path.Join(dir, hex.EncodeToString(hash[:16])+".pem"), Mode: 0o600, Content: content, Sensitive: true}
 }
 
 func withDefault(value, otherwise string) string {

@@ -40,10 +40,7 @@ func TestWhatIsRenderedIsReadAgain(t *testing.T) {
 	if len(b.Files) != 2 || b.Files[0].Path != native.File || b.Files[0].Sensitive || !b.Files[1].Sensitive || b.Files[1].Mode != 0o600 {
 		t.Fatalf("got %+v", b.Files)
 	}
-	read, err := native.Read(b.Files[0].Data())
-	if err != nil {
-		t.Fatal(err)
-	}
+	read := reads(t, new(native.Reader), b)
 	if !reflect.DeepEqual(read.Table, table()) || read.Token != b.Token || read.Keys["a.test"] != b.Files[1].Path || read.Keys["b.test"] != b.Files[1].Path {
 		t.Errorf("read: %+v", read)
 	}
