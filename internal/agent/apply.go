@@ -227,7 +227,7 @@ func (a *Agent) took(next served) {
 	unchanged := a.good != nil && a.good.version == next.version && a.good.tableVersion == next.tableVersion
 	a.good = &next
 	a.retry.stop()
-	a.board.serve(next.version, next.tableVersion)
+	a.board.serve(&next)
 	if unchanged {
 		return
 	}

@@ -81,6 +81,6 @@ func (a *Agent) restart(ctx context.Context) {
 			"bundle", a.good.version, "error", err, "pause", a.retry.arm())
 		return
 	}
-	a.board.serve(a.good.version, a.good.tableVersion)
+	a.board.serve(a.good)
 	a.log.Info("proxy started with the last good bundle", "bundle", a.good.version, "table", a.good.tableVersion)
 }

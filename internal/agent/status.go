@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/interlock-lb/interlock/internal/render"
 )
 
 // Status is what the proxy serves and what it would not.
@@ -19,6 +21,7 @@ type Status struct {
 type board struct {
 	mu      sync.Mutex
 	status  Status
+	served  *served       // the last that was; status says whether it is
 	since   time.Time     // when the present bundle began to be served
 	changed chan struct{} // closed when status is out of date
 }
@@ -33,8 +36,21 @@ func (a *Agent) Status() (Status, <-chan struct{}) {
 	return a.board.status, a.board.changed
 }
 
-func (b *board) serve(version, tableVersion string) {
-	b.set(Status{BundleVersion: version, TableVersion: tableVersion})
+// Served returns the bundle of that version if it is the one that the proxy serves.
+func (a *Agent) Served(version string) (b render.Bundle, ok bool) {
+	a.board.mu.Lock()
+	defer a.board.mu.Unlock()
+	if s := a.board.served; s != nil && s.version == version && a.board.status.BundleVersion == version {
+		return s.bundle, true
+	}
+	return render.Bundle{}, false
+}
+
+func (b *board) serve(s *served) {
+	b.mu.Lock()
+	b.served = s
+	b.mu.Unlock()
+	b.set(Status{BundleVersion: s.version, TableVersion: s.tableVersion})
 }
 
 func (b *board) serveNothing() {

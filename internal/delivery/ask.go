@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
 
@@ -40,7 +41,7 @@ func (s *session) ask(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
-	response, err := s.client.CheckBundle(limited, next.request)
+	response, err := s.check(limited, next.wanted)
 	if code := status.Code(err); ctx.Err() != nil || code == codes.Unavailable {
 		return err
 	}
@@ -54,4 +55,19 @@ func (s *session) ask(ctx context.Context) error {
 	}
 	s.courier.note(func(known *Status) { known.Tried = answer })
 	return nil
+}
+
+// check asks about a bundle as apply sends one.
+func (s *session) check(ctx context.Context, w *wanted) (*interlockv1.CheckBundleResponse, error) {
+	request := &interlockv1.CheckBundleRequest{Epoch: s.courier.deliverer.options.Epoch}
+	base, takesChanges := s.base()
+	if request.Change = w.change(base); request.Change != nil {
+		response, err := s.client.CheckBundle(ctx, request)
+		if !changeUnusable(response, err) {
+			return response, err
+		}
+		request.Change = nil
+	}
+	request.Bundle = w.wholeFor(takesChanges)
+	return s.client.CheckBundle(ctx, request)
 }

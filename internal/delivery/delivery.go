@@ -18,10 +18,8 @@ import (
 	"sync"
 	"time"
 
-	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/admission"
 	"github.com/interlock-lb/interlock/internal/render"
-	"github.com/interlock-lb/interlock/internal/wire"
 )
 
 // Proxy is where one proxy's agent listens.
@@ -63,6 +61,8 @@ type Status struct {
 	// LastError is what went wrong last between here and the proxy; empty when
 	// nothing has since the last success.
 	LastError string
+
+	former bool // the agent has other versions: those from before it took changes
 }
 
 // Answer is what a proxy says to a bundle that it was asked about.
@@ -106,22 +106,14 @@ type Deliverer struct {
 // cluster is what Deliver was told last about a service cluster.
 type cluster struct {
 	proxies []Proxy
-	wanted  *wanted // nil: nothing yet
+	wanted  *wanted   // nil: nothing yet
+	former  []*wanted // the ones before, the newest first
 }
 
 // trial is a bundle that one proxy is asked about.
 type trial struct {
-	source  *Bundle
-	version string
-	task    string
-	request *interlockv1.CheckBundleRequest
-}
-
-// wanted is a bundle ready to be sent. All proxies of a cluster share it.
-type wanted struct {
-	source  *Bundle
-	version string
-	request *interlockv1.ApplyBundleRequest
+	*wanted
+	task string
 }
 
 // target is one proxy of one cluster. One that moves is another target.
@@ -156,14 +148,18 @@ func (d *Deliverer) Deliver(name string, proxies []Proxy, b *Bundle) {
 	if len(proxies) == 0 && b == nil {
 		delete(d.clusters, name)
 	} else {
-		d.clusters[name] = &cluster{proxies: slices.Clone(proxies), wanted: w}
+		if d.clusters[name] == nil {
+			d.clusters[name] = new(cluster)
+		}
+		d.clusters[name].proxies = slices.Clone(proxies)
+		d.clusters[name].follow(w)
 	}
 	d.mu.Unlock()
 	signal(d.changed)
 }
 
-// prepare makes a bundle ready to be sent, unless it is already. It hashes all
-// of it, which takes a while: mu is not held meanwhile.
+// prepare makes a bundle ready to be sent, unless it is already. It goes through
+// all files, which takes a while: mu is not held meanwhile.
 func (d *Deliverer) prepare(cluster string, b *Bundle) *wanted {
 	if b == nil {
 		return nil
@@ -171,10 +167,7 @@ func (d *Deliverer) prepare(cluster string, b *Bundle) *wanted {
 	if before := d.wanted(cluster); before != nil && same(before.source, b) {
 		return before
 	}
-	message := wire.BundleMessage(&b.Bundle)
-	return &wanted{source: b, version: message.GetVersion(), request: &interlockv1.ApplyBundleRequest{
-		Bundle: message, Generation: b.Generation, TableVersion: b.TableVersion, Epoch: d.options.Epoch,
-	}}
+	return newWanted(b)
 }
 
 // same reports whether two bundles are one: they share the very files. Whoever
@@ -200,10 +193,7 @@ func (d *Deliverer) Try(name, task string, b *Bundle) {
 	case b != nil && before != nil && before.task == task && same(before.source, b):
 		return
 	case b != nil:
-		message := wire.BundleMessage(&b.Bundle)
-		next = &trial{source: b, version: message.GetVersion(), task: task, request: &interlockv1.CheckBundleRequest{
-			Bundle: message, Epoch: d.options.Epoch,
-		}}
+		next = &trial{newWanted(b), task}
 	}
 	d.mu.Lock()
 	d.trials[name] = next
@@ -280,6 +270,17 @@ func (d *Deliverer) wanted(cluster string) *wanted {
 	return nil
 }
 
+// known is the bundle of that version; nil if it is not among the last ones that
+// the cluster was to serve.
+func (d *Deliverer) known(cluster, version string) *wanted {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.clusters[cluster]; c != nil {
+		return c.known(version)
+	}
+	return nil
+}
+
 // Statuses says what is known about every listed proxy, sorted by cluster, node
 // and task. The channel is closed when that is out of date.
 func (d *Deliverer) Statuses() ([]Status, <-chan struct{}) {
@@ -287,13 +288,27 @@ func (d *Deliverer) Statuses() ([]Status, <-chan struct{}) {
 	defer d.mu.Unlock()
 	list := make([]Status, 0, len(d.statuses))
 	for _, s := range d.statuses {
-		list = append(list, s)
+		list = append(list, d.present(s))
 	}
 	slices.SortFunc(list, func(a, b Status) int {
 		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), strings.Compare(a.Node, b.Node),
 			strings.Compare(a.Task, b.Task), a.Addr.Compare(b.Addr))
 	})
 	return list, d.outdated
+}
+
+// present is a status with the present version of what is wanted in the place of
+// the former one. The caller holds mu.
+func (d *Deliverer) present(s Status) Status {
+	if c := d.clusters[s.Cluster]; s.former && c != nil && c.wanted != nil {
+		for _, version := range []*string{&s.BundleVersion, &s.RefusedVersion} {
+			if c.wanted.is(*version, true) {
+				*version = c.wanted.version
+			}
+		}
+	}
+	s.former = false
+	return s
 }
 
 // note changes what is known about a proxy, unless it is no longer listed.

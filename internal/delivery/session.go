@@ -35,10 +35,9 @@ type session struct {
 	client  interlockv1.AgentServiceClient
 	since   time.Time // when the proxy first said what it serves; zero: not yet
 	validity
-	offer offer // the last one; only push uses it
-	pace  pace  // likewise
-	// taken is the generation that the proxy took last; only push uses it.
-	taken uint64
+	offer offer   // the last one; only push uses it
+	pace  pace    // likewise
+	taken *wanted // what the proxy took last, nil: nothing over this connection; likewise
 	asked question
 
 	mu     sync.Mutex // guards belief
@@ -54,10 +53,17 @@ type belief struct {
 	// since that it serves this. The answer, which may come later, is older then.
 	offered content
 	told    bool
+	changes bool // the agent takes changes of bundles
 }
 
 // content is what a proxy can serve.
 type content struct{ bundle, table string }
+
+// is reports whether it is what is wanted, in the words of an agent that may have
+// the former versions.
+func (c content) is(w *wanted, former bool) bool {
+	return c.table == w.source.TableVersion && w.is(c.bundle, former)
+}
 
 // run returns when the connection has failed or ctx has ended, never nil.
 func (s *session) run(ctx context.Context) error {
@@ -109,10 +115,12 @@ func (s *session) receive(stream grpc.ServerStreamingClient[interlockv1.WatchSta
 		b.serves = content{message.GetBundleVersion(), message.GetTableVersion()}
 		b.refuses = message.GetRefusedVersion()
 		b.told = b.told || b.serves == b.offered
+		b.changes = message.GetChanges()
 	})
 	s.courier.note(func(known *Status) {
 		known.BundleVersion, known.TableVersion = message.GetBundleVersion(), message.GetTableVersion()
 		known.RefusedVersion, known.Refusal = message.GetRefusedVersion(), wire.Reason(message.GetRefusal())
+		known.former = !message.GetChanges()
 	})
 	return nil
 }
@@ -165,16 +173,24 @@ func (s *session) due() (w *wanted, hold time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case w == nil || s.belief.serves == w.content():
+	case w == nil || s.belief.serves.is(w, !s.belief.changes):
 		return nil, 0
 	case s.offer.what == w.content():
 		return w, max(time.Until(s.offer.until), 0)
-	case s.belief.refuses == w.version:
+	case w.is(s.belief.refuses, !s.belief.changes):
 		// Not over this connection, or for another table.
 		return w, max(time.Until(s.since.Add(longestHold)), time.Until(s.offer.until), 0)
 	default:
-		return w, max(time.Until(s.pace.next(w.source, s.taken)), 0)
+		return w, max(time.Until(s.pace.next(w.source, s.generation())), 0)
 	}
+}
+
+// generation is that of what the proxy took last; 0: nothing over this connection.
+func (s *session) generation() uint64 {
+	if s.taken == nil {
+		return 0
+	}
+	return s.taken.source.Generation
 }
 
 // send sends what is due by now and waits for the answer. It fails if the
@@ -189,13 +205,50 @@ func (s *session) send(ctx context.Context) error {
 	limited, cancel := context.WithTimeout(ctx, applyLimit)
 	defer cancel()
 	began := time.Now()
-	response, err := s.client.ApplyBundle(limited, w.request)
+	response, err := s.apply(limited, w)
 	if code := status.Code(err); ctx.Err() != nil || code == codes.Unavailable {
 		return err
 	}
 	failure := s.conclude(w, response, err, time.Since(began))
 	s.courier.note(func(known *Status) { known.LastError = failure })
 	return nil
+}
+
+// apply sends a bundle: what it changes of the one that the proxy serves, where
+// that is known, and else all of it.
+func (s *session) apply(ctx context.Context, w *wanted) (*interlockv1.ApplyBundleResponse, error) {
+	request := &interlockv1.ApplyBundleRequest{Generation: w.source.Generation, TableVersion: w.source.TableVersion, Epoch: s.courier.deliverer.options.Epoch}
+	base, takesChanges := s.base()
+	if request.Change = w.change(base); request.Change != nil {
+		response, err := s.client.ApplyBundle(ctx, request)
+		if !changeUnusable(response, err) {
+			return response, err
+		}
+		request.Change = nil
+	}
+	request.Bundle = w.wholeFor(takesChanges)
+	return s.client.ApplyBundle(ctx, request)
+}
+
+// changeUnusable reports whether the answer to a change asks for all of the bundle.
+func changeUnusable(response interface{ GetBaseUnknown() bool }, err error) bool {
+	return err == nil && response.GetBaseUnknown() || status.Code(err) == codes.InvalidArgument
+}
+
+// base is the bundle that the proxy serves; nil where that is not known, or the
+// agent takes no changes.
+func (s *session) base() (base *wanted, takesChanges bool) {
+	s.mu.Lock()
+	serves, takesChanges := s.belief.serves.bundle, s.belief.changes
+	s.mu.Unlock()
+	switch {
+	case !takesChanges || serves == "":
+		return nil, takesChanges
+	case s.taken != nil && s.taken.version == serves:
+		return s.taken, true
+	default:
+		return s.courier.deliverer.known(s.courier.target.cluster, serves), true
+	}
 }
 
 // conclude takes the answer to an offer, and says what went wrong between here
@@ -211,7 +264,7 @@ func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse,
 		})
 		s.offer.holdGrowing(takenHold)
 		s.pace.took(s.offer.made, time.Now())
-		s.taken = w.source.Generation
+		s.taken = w
 		log.Info("proxy serves the bundle", "after", took)
 		return ""
 	case err == nil:
@@ -233,5 +286,3 @@ func (s *session) conclude(w *wanted, response *interlockv1.ApplyBundleResponse,
 	}
 	return words(err)
 }
-
-func (w *wanted) content() content { return content{w.version, w.source.TableVersion} }

@@ -45,6 +45,8 @@ type Agent interface {
 	// Status is what the proxy serves, and a channel that is closed when that is
 	// out of date.
 	Status() (agent.Status, <-chan struct{})
+	// Served is the bundle of that version, if the proxy serves it.
+	Served(version string) (bundle render.Bundle, ok bool)
 }
 
 // AgentServerOptions are the parts of an agent server. All are required.
@@ -112,14 +114,19 @@ type agentService struct {
 	interlockv1.UnimplementedAgentServiceServer
 	AgentServerOptions
 	cores cores
+	names names
 	ended <-chan struct{} // closed when the server is to stop
 }
 
 func (s *agentService) ApplyBundle(ctx context.Context, request *interlockv1.ApplyBundleRequest) (*interlockv1.ApplyBundleResponse, error) {
 	bundle, err := s.admit(request)
-	if err != nil {
+	switch {
+	case errors.Is(err, errBaseUnknown):
+		return &interlockv1.ApplyBundleResponse{BaseUnknown: true}, nil
+	case err != nil:
 		return nil, err
 	}
+	s.names.hear(bundle.Version(), request.GetBundle().GetVersion())
 	refusal, err := judgement(s.Agent.Apply(ctx, bundle, request.GetTableVersion()))
 	if err != nil {
 		return nil, err
@@ -129,7 +136,10 @@ func (s *agentService) ApplyBundle(ctx context.Context, request *interlockv1.App
 
 func (s *agentService) CheckBundle(ctx context.Context, request *interlockv1.CheckBundleRequest) (*interlockv1.CheckBundleResponse, error) {
 	bundle, err := s.admit(request)
-	if err != nil {
+	switch {
+	case errors.Is(err, errBaseUnknown):
+		return &interlockv1.CheckBundleResponse{BaseUnknown: true}, nil
+	case err != nil:
 		return nil, err
 	}
 	refusal, err := judgement(s.Agent.Check(ctx, bundle))
@@ -139,13 +149,20 @@ func (s *agentService) CheckBundle(ctx context.Context, request *interlockv1.Che
 	return &interlockv1.CheckBundleResponse{Refusal: refusal}, nil
 }
 
-// admit reads the bundle that a core brings, if the core is the one in charge.
-func (s *agentService) admit(request interface {
+// delivered is a request with a bundle, or with what one changes of another.
+type delivered interface {
 	GetBundle() *interlockv1.Bundle
+	GetChange() *interlockv1.BundleChange
 	GetEpoch() uint64
-},
-) (render.Bundle, error) {
-	bundle, err := wire.Bundle(request.GetBundle())
+}
+
+// admit reads the bundle that a core brings, if the core is the one in charge. It
+// fails with errBaseUnknown where a change is of another bundle than is served.
+func (s *agentService) admit(request delivered) (render.Bundle, error) {
+	bundle, err := s.bundle(request)
+	if errors.Is(err, errBaseUnknown) {
+		return render.Bundle{}, err
+	}
 	if err != nil {
 		return render.Bundle{}, invalid(fmt.Errorf("the bundle: %w", err))
 	}
@@ -153,6 +170,18 @@ func (s *agentService) admit(request interface {
 		return render.Bundle{}, status.Error(codes.FailedPrecondition, outranked(newer))
 	}
 	return bundle, nil
+}
+
+func (s *agentService) bundle(request delivered) (render.Bundle, error) {
+	change := request.GetChange()
+	if change == nil {
+		return wire.Bundle(request.GetBundle())
+	}
+	base, served := s.Agent.Served(change.GetBase())
+	if !served {
+		return render.Bundle{}, errBaseUnknown
+	}
+	return wire.ChangedBundle(&base, change)
 }
 
 // judgement is what the agent's answer is on the wire.
@@ -183,8 +212,9 @@ func (s *agentService) WatchStatus(request *interlockv1.WatchStatusRequest, stre
 	for {
 		current, outdated := s.Agent.Status()
 		err := stream.Send(&interlockv1.WatchStatusResponse{
-			BundleVersion: current.BundleVersion, TableVersion: current.TableVersion,
-			RefusedVersion: current.RefusedVersion, Refusal: wire.Reason(current.Refusal),
+			BundleVersion: s.names.of(current.BundleVersion), TableVersion: current.TableVersion,
+			RefusedVersion: s.names.of(current.RefusedVersion), Refusal: wire.Reason(current.Refusal),
+			Changes: true,
 		})
 		if err != nil {
 			return err

@@ -31,6 +31,7 @@ var reconnect = backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6
 type CoreClient struct {
 	conn   *grpc.ClientConn
 	tables interlockv1.TableServiceClient
+	taken  taken
 }
 
 var _ extension.Core = (*CoreClient)(nil)
@@ -69,6 +70,7 @@ func (c *CoreClient) Watch(ctx context.Context, next func(render.Publication)) e
 	if err != nil {
 		return fmt.Errorf("watching the core's tables: %w", plain(err))
 	}
+	c.taken.begin()
 	var last render.Publication // as understood
 	for {
 		message, err := stream.Recv()
@@ -87,6 +89,7 @@ func (c *CoreClient) Watch(ctx context.Context, next func(render.Publication)) e
 			continue
 		}
 		last = publication
+		c.taken.hear(message.GetChanges())
 		next(publication)
 	}
 }
@@ -112,11 +115,30 @@ func readPublication(message *interlockv1.WatchTablesResponse, before *route.Tab
 	}, nil
 }
 
-// PutBundle implements extension.Core.
+// PutBundle implements extension.Core. The core is sent what the bundle changes of
+// the one that it took before, where it knows that one, and else all of it.
 func (c *CoreClient) PutBundle(ctx context.Context, generation uint64, tableVersion string, r render.Result) error {
-	request := wire.ResultMessage(&r)
-	request.Generation, request.TableVersion = generation, tableVersion
-	return c.put(ctx, request)
+	version := r.Bundle.Version()
+	request := func(change *interlockv1.BundleChange) *interlockv1.PutBundleRequest {
+		message := wire.ResultMessage(&r, change)
+		message.Generation, message.TableVersion = generation, tableVersion
+		return message
+	}
+	err := errBaseUnknown
+	if change := c.taken.change(&r.Bundle, version); change != nil {
+		err = c.put(ctx, request(change))
+	}
+	if errors.Is(err, errBaseUnknown) || errors.Is(err, extension.ErrRejected) {
+		whole := request(nil)
+		if !c.taken.mayChange() {
+			whole.GetBundle().Version = "" // the core would expect the former one
+		}
+		err = c.put(ctx, whole)
+	}
+	if err == nil {
+		c.taken.took(r.Bundle, version)
+	}
+	return err
 }
 
 // PutFailure implements extension.Core.
@@ -128,9 +150,12 @@ func (c *CoreClient) PutFailure(ctx context.Context, generation uint64, tableVer
 }
 
 func (c *CoreClient) put(ctx context.Context, request *interlockv1.PutBundleRequest) error {
-	_, err := c.tables.PutBundle(ctx, request)
+	response, err := c.tables.PutBundle(ctx, request)
 	switch status.Code(err) {
 	case codes.OK:
+		if response.GetBaseUnknown() {
+			return errBaseUnknown
+		}
 		return nil
 	case codes.InvalidArgument, codes.ResourceExhausted:
 		return fmt.Errorf("%w: %w", extension.ErrRejected, plain(err))

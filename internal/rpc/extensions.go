@@ -3,6 +3,8 @@ package rpc
 import (
 	"slices"
 	"sync"
+
+	"github.com/interlock-lb/interlock/internal/render"
 )
 
 // extensions are the connections that follow a cluster's tables, in the order in
@@ -20,6 +22,8 @@ type extensions struct {
 type follower struct {
 	address  string
 	answered bool
+	last     render.Bundle // that it handed back, for what it changes next
+	version  string        // of last; empty: it has not handed back any
 }
 
 // enter notes that a connection follows a cluster's tables, until leave.
@@ -53,4 +57,37 @@ func (e *extensions) heed(cluster, address string) bool {
 		}
 	}
 	return true
+}
+
+// handedBack notes the bundle that a connection has handed back last.
+func (e *extensions) handedBack(cluster, address string, b render.Bundle) {
+	version := b.Version()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f := e.find(cluster, address); f != nil {
+		f.last, f.version = b, version
+	}
+}
+
+// base is the bundle of that version; nil if the connection did not hand it back
+// last.
+func (e *extensions) base(cluster, address, version string) *render.Bundle {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f := e.find(cluster, address)
+	if f == nil || f.version == "" || f.version != version {
+		return nil
+	}
+	last := f.last
+	return &last
+}
+
+// find must be called with mu held. It returns nil for who does not follow.
+func (e *extensions) find(cluster, address string) *follower {
+	for _, f := range e.clusters[cluster] {
+		if f.address == address {
+			return f
+		}
+	}
+	return nil
 }

@@ -213,7 +213,8 @@ type fakeAgent struct {
 	status   agent.Status
 	outdated chan struct{}
 	applied  []string // versions, in the order in which they came
-	mute     bool     // the status stays as it is
+	served   render.Bundle
+	mute     bool // the status stays as it is
 	held     agent.Status
 }
 
@@ -232,6 +233,8 @@ func (f *fakeAgent) Apply(_ context.Context, b render.Bundle, tableVersion strin
 	next := agent.Status{BundleVersion: b.Version(), TableVersion: tableVersion}
 	if err != nil {
 		next = f.status
+	} else {
+		f.served = b
 	}
 	if refused := (*agent.Refused)(nil); errors.As(err, &refused) {
 		next.RefusedVersion, next.Refusal = b.Version(), err.Error()
@@ -270,6 +273,12 @@ func (f *fakeAgent) Status() (agent.Status, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.status, f.outdated
+}
+
+func (f *fakeAgent) Served(version string) (render.Bundle, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.served, f.served.Version() == version
 }
 
 func (f *fakeAgent) versions() []string {

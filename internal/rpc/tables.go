@@ -106,7 +106,7 @@ func publicationMessage(p render.Publication) (*interlockv1.WatchTablesResponse,
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "the parameters cannot be sent: %v", err)
 	}
-	return &interlockv1.WatchTablesResponse{Generation: p.Generation, Version: p.Version, Parameters: parameters}, nil
+	return &interlockv1.WatchTablesResponse{Generation: p.Generation, Version: p.Version, Parameters: parameters, Changes: true}, nil
 }
 
 // sinceLast puts a table into a message: as what it changes of the last one on
@@ -136,17 +136,31 @@ func (s *tableService) PutBundle(ctx context.Context, request *interlockv1.PutBu
 		return &interlockv1.PutBundleResponse{}, nil
 	}
 	switch result := request.GetResult().(type) {
-	case *interlockv1.PutBundleRequest_Bundle:
-		rendered, err := wire.Result(request)
-		if err != nil {
-			return nil, invalid(err)
-		}
-		s.Tables.PutBundle(name.Cluster, request.GetGeneration(), request.GetTableVersion(), rendered)
+	case *interlockv1.PutBundleRequest_Bundle, *interlockv1.PutBundleRequest_Change:
+		return s.putResult(ctx, name.Cluster, request)
 	case *interlockv1.PutBundleRequest_Failure:
 		s.Tables.PutFailure(name.Cluster, request.GetGeneration(), request.GetTableVersion(), wire.Reason(result.Failure))
 	default:
 		return nil, invalid(errors.New("the request has neither a bundle nor a failure"))
 	}
+	return &interlockv1.PutBundleResponse{}, nil
+}
+
+// putResult takes a bundle, or what one changes of the one before on the same
+// connection.
+func (s *tableService) putResult(ctx context.Context, cluster string, request *interlockv1.PutBundleRequest) (*interlockv1.PutBundleResponse, error) {
+	var before *render.Bundle
+	if change := request.GetChange(); change != nil {
+		if before = s.extensions.base(cluster, callerAddress(ctx), change.GetBase()); before == nil {
+			return &interlockv1.PutBundleResponse{BaseUnknown: true}, nil
+		}
+	}
+	rendered, err := wire.Result(request, before)
+	if err != nil {
+		return nil, invalid(err)
+	}
+	s.extensions.handedBack(cluster, callerAddress(ctx), rendered.Bundle)
+	s.Tables.PutBundle(cluster, request.GetGeneration(), request.GetTableVersion(), rendered)
 	return &interlockv1.PutBundleResponse{}, nil
 }
 

@@ -17,10 +17,14 @@ func BundleMessage(b *render.Bundle) *interlockv1.Bundle {
 	message := &interlockv1.Bundle{
 		Files: make([]*interlockv1.File, 0, len(b.Files)), Token: b.Token, Version: b.Version(),
 	}
-	for _, f := range b.Files {
-		message.Files = append(message.Files, &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data(), Sensitive: f.Sensitive})
+	for i := range b.Files {
+		message.Files = append(message.Files, fileMessage(&b.Files[i]))
 	}
 	return message
+}
+
+func fileMessage(f *render.File) *interlockv1.File {
+	return &interlockv1.File{Path: f.Path, Mode: uint32(f.Mode), Data: f.Data(), Sensitive: f.Sensitive}
 }
 
 // Bundle reads a bundle. It fails, saying what is wrong with which file, unless
@@ -30,21 +34,27 @@ func Bundle(message *interlockv1.Bundle) (render.Bundle, error) {
 	if len(message.GetFiles()) == 0 {
 		return render.Bundle{}, errors.New("there is no bundle in the message, or it has no files")
 	}
-	b := render.Bundle{Token: message.GetToken()}
-	for _, m := range message.GetFiles() {
-		file, err := readFile(m)
-		if err != nil {
-			return render.Bundle{}, fmt.Errorf("file %q: %w", m.GetPath(), err)
-		}
-		b.Files = append(b.Files, file)
-	}
-	if err := ascending("file", b.Files, func(f render.File) string { return f.Path }); err != nil {
+	files, err := readFiles(message.GetFiles())
+	if err != nil {
 		return render.Bundle{}, err
 	}
+	b := render.Bundle{Files: files, Token: message.GetToken()}
 	if said := message.GetVersion(); said != "" && said != b.Version() && said != b.FormerVersion() {
 		return render.Bundle{}, fmt.Errorf("the files have version %s, but the message says %s", b.Version(), said)
 	}
 	return b, nil
+}
+
+func readFiles(messages []*interlockv1.File) ([]render.File, error) {
+	files := make([]render.File, 0, len(messages))
+	for _, m := range messages {
+		file, err := readFile(m)
+		if err != nil {
+			return nil, fmt.Errorf("file %q: %w", m.GetPath(), err)
+		}
+		files = append(files, file)
+	}
+	return files, ascending("file", files, func(f render.File) string { return f.Path })
 }
 
 func readFile(message *interlockv1.File) (render.File, error) {

@@ -11,11 +11,13 @@ import (
 )
 
 // ResultMessage is what rendering gave as it travels, without the table's
-// generation and version.
-func ResultMessage(r *render.Result) *interlockv1.PutBundleRequest {
-	message := &interlockv1.PutBundleRequest{
-		Result:  &interlockv1.PutBundleRequest_Bundle{Bundle: BundleMessage(&r.Bundle)},
-		Missing: r.Missing,
+// generation and version. It has the change in place of the bundle if there is one.
+func ResultMessage(r *render.Result, change *interlockv1.BundleChange) *interlockv1.PutBundleRequest {
+	message := &interlockv1.PutBundleRequest{Missing: r.Missing}
+	if change != nil {
+		message.Result = &interlockv1.PutBundleRequest_Change{Change: change}
+	} else {
+		message.Result = &interlockv1.PutBundleRequest_Bundle{Bundle: BundleMessage(&r.Bundle)}
 	}
 	for _, f := range r.Findings {
 		message.Findings = append(message.Findings, &interlockv1.Finding{Host: f.Host, Kind: string(f.Kind), Text: Reason(f.Text)})
@@ -24,9 +26,11 @@ func ResultMessage(r *render.Result) *interlockv1.PutBundleRequest {
 }
 
 // Result reads what rendering gave. It fails, saying what is wrong, unless the
-// message has a bundle that Bundle takes and all that render.Result promises.
-func Result(message *interlockv1.PutBundleRequest) (render.Result, error) {
-	bundle, err := Bundle(message.GetBundle())
+// message has a bundle that Bundle takes, or a change of the one before that
+// ChangedBundle takes, and all that render.Result promises. Before is not looked at
+// unless there is a change.
+func Result(message *interlockv1.PutBundleRequest, before *render.Bundle) (render.Result, error) {
+	bundle, err := anyBundle(message, before)
 	if err != nil {
 		return render.Result{}, fmt.Errorf("the bundle: %w", err)
 	}
@@ -45,6 +49,14 @@ func Result(message *interlockv1.PutBundleRequest) (render.Result, error) {
 		}
 	}
 	return r, ascending("missing material", r.Missing, identity)
+}
+
+// anyBundle reads the bundle of a message that has either all of it or a change.
+func anyBundle(message *interlockv1.PutBundleRequest, before *render.Bundle) (render.Bundle, error) {
+	if change := message.GetChange(); change != nil {
+		return ChangedBundle(before, change)
+	}
+	return Bundle(message.GetBundle())
 }
 
 func readFinding(message *interlockv1.Finding) (render.Finding, error) {

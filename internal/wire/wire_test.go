@@ -286,7 +286,7 @@ func TestAResultArrivesAsItWasSent(t *testing.T) {
 		Findings: []render.Finding{{Host: "a.test", Kind: problem.BadCertificate, Text: "it is none"}, {Host: "b.test", Kind: problem.CertExpired, Text: "long ago"}},
 		Missing:  []string{"a.cert", "a.key"},
 	}
-	got, err := wire.Result(overTheWire(t, wire.ResultMessage(&sent), &interlockv1.PutBundleRequest{}))
+	got, err := wire.Result(overTheWire(t, wire.ResultMessage(&sent, nil), &interlockv1.PutBundleRequest{}), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,9 +318,9 @@ func TestAResultThatBreaksAPromiseIsRefused(t *testing.T) {
 			message := wire.ResultMessage(&render.Result{
 				Bundle:   render.Bundle{Files: []render.File{{Path: "/run/key.pem", Mode: 0o600, Sensitive: true}}},
 				Findings: []render.Finding{{Host: "a.test", Kind: problem.BadCertificate, Text: "it is none"}}, Missing: []string{"a"},
-			})
+			}, nil)
 			test.spoil(message)
-			if _, err := wire.Result(message); err == nil || !strings.Contains(err.Error(), test.want) {
+			if _, err := wire.Result(message, nil); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want one that says %q", err, test.want)
 			}
 		})

@@ -189,7 +189,10 @@ type WatchTablesResponse struct {
 	// What makes this table of the one before on the same stream. The first table
 	// of a stream is a whole one. Who does not have the one before, because it could
 	// not be understood, begins a new stream.
-	Change        *TableChange `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`
+	Change *TableChange `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`
+	// The core understands PutBundleRequest.change. To one that does not every bundle
+	// is handed back as a whole, and without its version.
+	Changes       bool `protobuf:"varint,6,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -257,6 +260,13 @@ func (x *WatchTablesResponse) GetChange() *TableChange {
 		return x.Change
 	}
 	return nil
+}
+
+func (x *WatchTablesResponse) GetChanges() bool {
+	if x != nil {
+		return x.Changes
+	}
+	return false
 }
 
 // TableChange is how one table differs from another.
@@ -1257,10 +1267,15 @@ func (x *Endpoint) GetTask() string {
 }
 
 type Bundle struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Files         []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
-	Token         string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Files []*File                `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	Token string                 `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The first 16 bytes, in hexadecimal, of the SHA-256 of what follows, each field
+	// with its length in 8 bytes before it: of each file the path, then four bytes
+	// with the mode, of which the first is 1 if it is sensitive, then the SHA-256 of
+	// the data; at the end the token. Numbers are big-endian. A bundle that travels as
+	// a whole need not name its version.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1316,6 +1331,84 @@ func (x *Bundle) GetVersion() string {
 	return ""
 }
 
+// BundleChange is how one bundle differs from another.
+type BundleChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Base  string                 `protobuf:"bytes,1,opt,name=base,proto3" json:"base,omitempty"` // version of the other one
+	// Those that are new, or other than they were; sorted by path.
+	Files         []*File  `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	Gone          []string `protobuf:"bytes,3,rep,name=gone,proto3" json:"gone,omitempty"` // paths of those that are gone; sorted
+	Token         string   `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`
+	Version       string   `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"` // of the result
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundleChange) Reset() {
+	*x = BundleChange{}
+	mi := &file_interlock_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundleChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundleChange) ProtoMessage() {}
+
+func (x *BundleChange) ProtoReflect() protoreflect.Message {
+	mi := &file_interlock_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundleChange.ProtoReflect.Descriptor instead.
+func (*BundleChange) Descriptor() ([]byte, []int) {
+	return file_interlock_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BundleChange) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *BundleChange) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *BundleChange) GetGone() []string {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+func (x *BundleChange) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *BundleChange) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type File struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -1329,7 +1422,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1341,7 +1434,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[17]
+	mi := &file_interlock_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1354,7 +1447,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{17}
+	return file_interlock_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *File) GetPath() string {
@@ -1393,6 +1486,7 @@ type PutBundleRequest struct {
 	//
 	//	*PutBundleRequest_Bundle
 	//	*PutBundleRequest_Failure
+	//	*PutBundleRequest_Change
 	Result isPutBundleRequest_Result `protobuf_oneof:"result"`
 	// What of the table is not served as it asks for, in the order of hosts.
 	Findings []*Finding `protobuf:"bytes,5,rep,name=findings,proto3" json:"findings,omitempty"`
@@ -1406,7 +1500,7 @@ type PutBundleRequest struct {
 
 func (x *PutBundleRequest) Reset() {
 	*x = PutBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1512,7 @@ func (x *PutBundleRequest) String() string {
 func (*PutBundleRequest) ProtoMessage() {}
 
 func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[18]
+	mi := &file_interlock_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1525,7 @@ func (x *PutBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleRequest.ProtoReflect.Descriptor instead.
 func (*PutBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{18}
+	return file_interlock_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PutBundleRequest) GetGeneration() uint64 {
@@ -1473,6 +1567,15 @@ func (x *PutBundleRequest) GetFailure() string {
 	return ""
 }
 
+func (x *PutBundleRequest) GetChange() *BundleChange {
+	if x != nil {
+		if x, ok := x.Result.(*PutBundleRequest_Change); ok {
+			return x.Change
+		}
+	}
+	return nil
+}
+
 func (x *PutBundleRequest) GetFindings() []*Finding {
 	if x != nil {
 		return x.Findings
@@ -1499,9 +1602,16 @@ type PutBundleRequest_Failure struct {
 	Failure string `protobuf:"bytes,4,opt,name=failure,proto3,oneof"` // why the table could not be rendered
 }
 
+type PutBundleRequest_Change struct {
+	// What makes the bundle of one that was handed back before.
+	Change *BundleChange `protobuf:"bytes,7,opt,name=change,proto3,oneof"`
+}
+
 func (*PutBundleRequest_Bundle) isPutBundleRequest_Result() {}
 
 func (*PutBundleRequest_Failure) isPutBundleRequest_Result() {}
+
+func (*PutBundleRequest_Change) isPutBundleRequest_Result() {}
 
 // Finding is something about one host that its owner must know.
 type Finding struct {
@@ -1517,7 +1627,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1639,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[19]
+	mi := &file_interlock_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1652,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{19}
+	return file_interlock_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Finding) GetHost() string {
@@ -1567,14 +1677,17 @@ func (x *Finding) GetText() string {
 }
 
 type PutBundleResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The base of the change is not there, so nothing was taken: the whole bundle is
+	// asked for.
+	BaseUnknown   bool `protobuf:"varint,1,opt,name=base_unknown,json=baseUnknown,proto3" json:"base_unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutBundleResponse) Reset() {
 	*x = PutBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1699,7 @@ func (x *PutBundleResponse) String() string {
 func (*PutBundleResponse) ProtoMessage() {}
 
 func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[20]
+	mi := &file_interlock_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1712,14 @@ func (x *PutBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutBundleResponse.ProtoReflect.Descriptor instead.
 func (*PutBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{20}
+	return file_interlock_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PutBundleResponse) GetBaseUnknown() bool {
+	if x != nil {
+		return x.BaseUnknown
+	}
+	return false
 }
 
 type RenewIdentityRequest struct {
@@ -1611,7 +1731,7 @@ type RenewIdentityRequest struct {
 
 func (x *RenewIdentityRequest) Reset() {
 	*x = RenewIdentityRequest{}
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1743,7 @@ func (x *RenewIdentityRequest) String() string {
 func (*RenewIdentityRequest) ProtoMessage() {}
 
 func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[21]
+	mi := &file_interlock_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1756,7 @@ func (x *RenewIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityRequest.ProtoReflect.Descriptor instead.
 func (*RenewIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{21}
+	return file_interlock_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RenewIdentityRequest) GetCertificateRequest() []byte {
@@ -1655,7 +1775,7 @@ type RenewIdentityResponse struct {
 
 func (x *RenewIdentityResponse) Reset() {
 	*x = RenewIdentityResponse{}
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1787,7 @@ func (x *RenewIdentityResponse) String() string {
 func (*RenewIdentityResponse) ProtoMessage() {}
 
 func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[22]
+	mi := &file_interlock_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1800,7 @@ func (x *RenewIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewIdentityResponse.ProtoReflect.Descriptor instead.
 func (*RenewIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{22}
+	return file_interlock_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RenewIdentityResponse) GetCertificate() []byte {
@@ -1692,20 +1812,22 @@ func (x *RenewIdentityResponse) GetCertificate() []byte {
 
 type ApplyBundleRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
-	Bundle       *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	Bundle       *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"` // absent where there is a change
 	Generation   uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	TableVersion string                 `protobuf:"bytes,3,opt,name=table_version,json=tableVersion,proto3" json:"table_version,omitempty"`
 	// When the sending core started, in Unix nanoseconds. While a core with a
 	// greater epoch watches the agent's status, the request is answered with
 	// FAILED_PRECONDITION: two cores must not move a proxy back and forth.
-	Epoch         uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// What makes the bundle of the one that the proxy serves.
+	Change        *BundleChange `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyBundleRequest) Reset() {
 	*x = ApplyBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1839,7 @@ func (x *ApplyBundleRequest) String() string {
 func (*ApplyBundleRequest) ProtoMessage() {}
 
 func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[23]
+	mi := &file_interlock_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1852,7 @@ func (x *ApplyBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{23}
+	return file_interlock_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApplyBundleRequest) GetBundle() *Bundle {
@@ -1761,18 +1883,28 @@ func (x *ApplyBundleRequest) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *ApplyBundleRequest) GetChange() *BundleChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 type ApplyBundleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: the proxy serves the bundle. Else why it does not, in the proxy's
 	// own words.
-	Refusal       string `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Refusal string `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// The proxy does not serve the base of the change, so nothing was done: the whole
+	// bundle is asked for.
+	BaseUnknown   bool `protobuf:"varint,2,opt,name=base_unknown,json=baseUnknown,proto3" json:"base_unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ApplyBundleResponse) Reset() {
 	*x = ApplyBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +1916,7 @@ func (x *ApplyBundleResponse) String() string {
 func (*ApplyBundleResponse) ProtoMessage() {}
 
 func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[24]
+	mi := &file_interlock_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +1929,7 @@ func (x *ApplyBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyBundleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{24}
+	return file_interlock_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ApplyBundleResponse) GetRefusal() string {
@@ -1807,17 +1939,25 @@ func (x *ApplyBundleResponse) GetRefusal() string {
 	return ""
 }
 
+func (x *ApplyBundleResponse) GetBaseUnknown() bool {
+	if x != nil {
+		return x.BaseUnknown
+	}
+	return false
+}
+
 type CheckBundleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Bundle        *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"` // as in ApplyBundleRequest
+	Bundle        *Bundle                `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"` // absent where there is a change
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`  // as in ApplyBundleRequest
+	Change        *BundleChange          `protobuf:"bytes,3,opt,name=change,proto3" json:"change,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckBundleRequest) Reset() {
 	*x = CheckBundleRequest{}
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1969,7 @@ func (x *CheckBundleRequest) String() string {
 func (*CheckBundleRequest) ProtoMessage() {}
 
 func (x *CheckBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[25]
+	mi := &file_interlock_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1982,7 @@ func (x *CheckBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBundleRequest.ProtoReflect.Descriptor instead.
 func (*CheckBundleRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{25}
+	return file_interlock_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CheckBundleRequest) GetBundle() *Bundle {
@@ -1859,18 +1999,26 @@ func (x *CheckBundleRequest) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *CheckBundleRequest) GetChange() *BundleChange {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
 type CheckBundleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: the proxy would accept the bundle. Else why it would not, in the
 	// proxy's own words.
 	Refusal       string `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	BaseUnknown   bool   `protobuf:"varint,2,opt,name=base_unknown,json=baseUnknown,proto3" json:"base_unknown,omitempty"` // as in ApplyBundleResponse
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckBundleResponse) Reset() {
 	*x = CheckBundleResponse{}
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +2030,7 @@ func (x *CheckBundleResponse) String() string {
 func (*CheckBundleResponse) ProtoMessage() {}
 
 func (x *CheckBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[26]
+	mi := &file_interlock_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2043,7 @@ func (x *CheckBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckBundleResponse.ProtoReflect.Descriptor instead.
 func (*CheckBundleResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{26}
+	return file_interlock_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CheckBundleResponse) GetRefusal() string {
@@ -1903,6 +2051,13 @@ func (x *CheckBundleResponse) GetRefusal() string {
 		return x.Refusal
 	}
 	return ""
+}
+
+func (x *CheckBundleResponse) GetBaseUnknown() bool {
+	if x != nil {
+		return x.BaseUnknown
+	}
+	return false
 }
 
 type WatchStatusRequest struct {
@@ -1914,7 +2069,7 @@ type WatchStatusRequest struct {
 
 func (x *WatchStatusRequest) Reset() {
 	*x = WatchStatusRequest{}
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1926,7 +2081,7 @@ func (x *WatchStatusRequest) String() string {
 func (*WatchStatusRequest) ProtoMessage() {}
 
 func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[27]
+	mi := &file_interlock_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2094,7 @@ func (x *WatchStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusRequest.ProtoReflect.Descriptor instead.
 func (*WatchStatusRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{27}
+	return file_interlock_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchStatusRequest) GetEpoch() uint64 {
@@ -1957,13 +2112,16 @@ type WatchStatusResponse struct {
 	// The last bundle that was refused, and why; empty when the last one was taken.
 	RefusedVersion string `protobuf:"bytes,3,opt,name=refused_version,json=refusedVersion,proto3" json:"refused_version,omitempty"`
 	Refusal        string `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The agent understands changes of bundles. To one that does not every bundle is
+	// sent as a whole, and without its version.
+	Changes       bool `protobuf:"varint,5,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchStatusResponse) Reset() {
 	*x = WatchStatusResponse{}
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2133,7 @@ func (x *WatchStatusResponse) String() string {
 func (*WatchStatusResponse) ProtoMessage() {}
 
 func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[28]
+	mi := &file_interlock_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2146,7 @@ func (x *WatchStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchStatusResponse.ProtoReflect.Descriptor instead.
 func (*WatchStatusResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{28}
+	return file_interlock_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchStatusResponse) GetBundleVersion() string {
@@ -2019,6 +2177,13 @@ func (x *WatchStatusResponse) GetRefusal() string {
 	return ""
 }
 
+func (x *WatchStatusResponse) GetChanges() bool {
+	if x != nil {
+		return x.Changes
+	}
+	return false
+}
+
 type ProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Round         uint64                 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`        // grows with every request
@@ -2029,7 +2194,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2206,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[29]
+	mi := &file_interlock_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2219,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{29}
+	return file_interlock_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProbeRequest) GetRound() uint64 {
@@ -2083,7 +2248,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2095,7 +2260,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[30]
+	mi := &file_interlock_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2108,7 +2273,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{30}
+	return file_interlock_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProbeResponse) GetAddress() string {
@@ -2133,7 +2298,7 @@ type RequestRenewalRequest struct {
 
 func (x *RequestRenewalRequest) Reset() {
 	*x = RequestRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2310,7 @@ func (x *RequestRenewalRequest) String() string {
 func (*RequestRenewalRequest) ProtoMessage() {}
 
 func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[31]
+	mi := &file_interlock_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2323,7 @@ func (x *RequestRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalRequest.ProtoReflect.Descriptor instead.
 func (*RequestRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{31}
+	return file_interlock_proto_rawDescGZIP(), []int{32}
 }
 
 type RequestRenewalResponse struct {
@@ -2170,7 +2335,7 @@ type RequestRenewalResponse struct {
 
 func (x *RequestRenewalResponse) Reset() {
 	*x = RequestRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2182,7 +2347,7 @@ func (x *RequestRenewalResponse) String() string {
 func (*RequestRenewalResponse) ProtoMessage() {}
 
 func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[32]
+	mi := &file_interlock_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2195,7 +2360,7 @@ func (x *RequestRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestRenewalResponse.ProtoReflect.Descriptor instead.
 func (*RequestRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{32}
+	return file_interlock_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RequestRenewalResponse) GetCertificateRequest() []byte {
@@ -2214,7 +2379,7 @@ type CompleteRenewalRequest struct {
 
 func (x *CompleteRenewalRequest) Reset() {
 	*x = CompleteRenewalRequest{}
-	mi := &file_interlock_proto_msgTypes[33]
+	mi := &file_interlock_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2226,7 +2391,7 @@ func (x *CompleteRenewalRequest) String() string {
 func (*CompleteRenewalRequest) ProtoMessage() {}
 
 func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[33]
+	mi := &file_interlock_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2239,7 +2404,7 @@ func (x *CompleteRenewalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalRequest) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{33}
+	return file_interlock_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CompleteRenewalRequest) GetCertificate() []byte {
@@ -2257,7 +2422,7 @@ type CompleteRenewalResponse struct {
 
 func (x *CompleteRenewalResponse) Reset() {
 	*x = CompleteRenewalResponse{}
-	mi := &file_interlock_proto_msgTypes[34]
+	mi := &file_interlock_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2434,7 @@ func (x *CompleteRenewalResponse) String() string {
 func (*CompleteRenewalResponse) ProtoMessage() {}
 
 func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[34]
+	mi := &file_interlock_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2447,7 @@ func (x *CompleteRenewalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenewalResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenewalResponse) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{34}
+	return file_interlock_proto_rawDescGZIP(), []int{35}
 }
 
 // NativeConfiguration is the file that the native proxy serves by. It is never
@@ -2301,7 +2466,7 @@ type NativeConfiguration struct {
 
 func (x *NativeConfiguration) Reset() {
 	*x = NativeConfiguration{}
-	mi := &file_interlock_proto_msgTypes[35]
+	mi := &file_interlock_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2478,7 @@ func (x *NativeConfiguration) String() string {
 func (*NativeConfiguration) ProtoMessage() {}
 
 func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[35]
+	mi := &file_interlock_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2491,7 @@ func (x *NativeConfiguration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativeConfiguration.ProtoReflect.Descriptor instead.
 func (*NativeConfiguration) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{35}
+	return file_interlock_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *NativeConfiguration) GetTable() *Table {
@@ -2368,7 +2533,7 @@ type NativeParts struct {
 
 func (x *NativeParts) Reset() {
 	*x = NativeParts{}
-	mi := &file_interlock_proto_msgTypes[36]
+	mi := &file_interlock_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2545,7 @@ func (x *NativeParts) String() string {
 func (*NativeParts) ProtoMessage() {}
 
 func (x *NativeParts) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[36]
+	mi := &file_interlock_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2558,7 @@ func (x *NativeParts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativeParts.ProtoReflect.Descriptor instead.
 func (*NativeParts) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{36}
+	return file_interlock_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *NativeParts) GetRest() *TableRest {
@@ -2423,7 +2588,7 @@ type NativePart struct {
 
 func (x *NativePart) Reset() {
 	*x = NativePart{}
-	mi := &file_interlock_proto_msgTypes[37]
+	mi := &file_interlock_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +2600,7 @@ func (x *NativePart) String() string {
 func (*NativePart) ProtoMessage() {}
 
 func (x *NativePart) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[37]
+	mi := &file_interlock_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +2613,7 @@ func (x *NativePart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NativePart.ProtoReflect.Descriptor instead.
 func (*NativePart) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{37}
+	return file_interlock_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *NativePart) GetHosts() []*VirtualHost {
@@ -2483,7 +2648,7 @@ type CertificateFile struct {
 
 func (x *CertificateFile) Reset() {
 	*x = CertificateFile{}
-	mi := &file_interlock_proto_msgTypes[38]
+	mi := &file_interlock_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2660,7 @@ func (x *CertificateFile) String() string {
 func (*CertificateFile) ProtoMessage() {}
 
 func (x *CertificateFile) ProtoReflect() protoreflect.Message {
-	mi := &file_interlock_proto_msgTypes[38]
+	mi := &file_interlock_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2673,7 @@ func (x *CertificateFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateFile.ProtoReflect.Descriptor instead.
 func (*CertificateFile) Descriptor() ([]byte, []int) {
-	return file_interlock_proto_rawDescGZIP(), []int{38}
+	return file_interlock_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CertificateFile) GetHost() string {
@@ -2531,7 +2696,7 @@ const file_interlock_proto_rawDesc = "" +
 	"\n" +
 	"\x0finterlock.proto\x12\finterlock.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\".\n" +
 	"\x12WatchTablesRequest\x12\x18\n" +
-	"\achanges\x18\x01 \x01(\bR\achanges\"\xec\x01\n" +
+	"\achanges\x18\x01 \x01(\bR\achanges\"\x86\x02\n" +
 	"\x13WatchTablesResponse\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -2541,7 +2706,8 @@ const file_interlock_proto_rawDesc = "" +
 	"\n" +
 	"parameters\x18\x04 \x01(\v2\x1d.interlock.v1.ProxyParametersR\n" +
 	"parameters\x121\n" +
-	"\x06change\x18\x05 \x01(\v2\x19.interlock.v1.TableChangeR\x06change\"\xfb\x01\n" +
+	"\x06change\x18\x05 \x01(\v2\x19.interlock.v1.TableChangeR\x06change\x12\x18\n" +
+	"\achanges\x18\x06 \x01(\bR\achanges\"\xfb\x01\n" +
 	"\vTableChange\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\tR\x04base\x124\n" +
 	"\tupstreams\x18\x02 \x03(\v2\x16.interlock.v1.UpstreamR\tupstreams\x12/\n" +
@@ -2632,52 +2798,65 @@ const file_interlock_proto_rawDesc = "" +
 	"\x06Bundle\x12(\n" +
 	"\x05files\x18\x01 \x03(\v2\x12.interlock.v1.FileR\x05files\x12\x14\n" +
 	"\x05token\x18\x02 \x01(\tR\x05token\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\tR\aversion\"`\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"\x90\x01\n" +
+	"\fBundleChange\x12\x12\n" +
+	"\x04base\x18\x01 \x01(\tR\x04base\x12(\n" +
+	"\x05files\x18\x02 \x03(\v2\x12.interlock.v1.FileR\x05files\x12\x12\n" +
+	"\x04gone\x18\x03 \x03(\tR\x04gone\x12\x14\n" +
+	"\x05token\x18\x04 \x01(\tR\x05token\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\"`\n" +
 	"\x04File\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\rR\x04mode\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x1c\n" +
-	"\tsensitive\x18\x04 \x01(\bR\tsensitive\"\xfa\x01\n" +
+	"\tsensitive\x18\x04 \x01(\bR\tsensitive\"\xb0\x02\n" +
 	"\x10PutBundleRequest\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12#\n" +
 	"\rtable_version\x18\x02 \x01(\tR\ftableVersion\x12.\n" +
 	"\x06bundle\x18\x03 \x01(\v2\x14.interlock.v1.BundleH\x00R\x06bundle\x12\x1a\n" +
-	"\afailure\x18\x04 \x01(\tH\x00R\afailure\x121\n" +
+	"\afailure\x18\x04 \x01(\tH\x00R\afailure\x124\n" +
+	"\x06change\x18\a \x01(\v2\x1a.interlock.v1.BundleChangeH\x00R\x06change\x121\n" +
 	"\bfindings\x18\x05 \x03(\v2\x15.interlock.v1.FindingR\bfindings\x12\x18\n" +
 	"\amissing\x18\x06 \x03(\tR\amissingB\b\n" +
 	"\x06result\"E\n" +
 	"\aFinding\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\x13\n" +
-	"\x11PutBundleResponse\"G\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"6\n" +
+	"\x11PutBundleResponse\x12!\n" +
+	"\fbase_unknown\x18\x01 \x01(\bR\vbaseUnknown\"G\n" +
 	"\x14RenewIdentityRequest\x12/\n" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"9\n" +
 	"\x15RenewIdentityResponse\x12 \n" +
-	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\x9d\x01\n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\"\xd1\x01\n" +
 	"\x12ApplyBundleRequest\x12,\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x14.interlock.v1.BundleR\x06bundle\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12#\n" +
 	"\rtable_version\x18\x03 \x01(\tR\ftableVersion\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\"/\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x122\n" +
+	"\x06change\x18\x05 \x01(\v2\x1a.interlock.v1.BundleChangeR\x06change\"R\n" +
 	"\x13ApplyBundleResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal\"X\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\x12!\n" +
+	"\fbase_unknown\x18\x02 \x01(\bR\vbaseUnknown\"\x8c\x01\n" +
 	"\x12CheckBundleRequest\x12,\n" +
 	"\x06bundle\x18\x01 \x01(\v2\x14.interlock.v1.BundleR\x06bundle\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"/\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x122\n" +
+	"\x06change\x18\x03 \x01(\v2\x1a.interlock.v1.BundleChangeR\x06change\"R\n" +
 	"\x13CheckBundleResponse\x12\x18\n" +
-	"\arefusal\x18\x01 \x01(\tR\arefusal\"*\n" +
+	"\arefusal\x18\x01 \x01(\tR\arefusal\x12!\n" +
+	"\fbase_unknown\x18\x02 \x01(\bR\vbaseUnknown\"*\n" +
 	"\x12WatchStatusRequest\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xa4\x01\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\"\xbe\x01\n" +
 	"\x13WatchStatusResponse\x12%\n" +
 	"\x0ebundle_version\x18\x01 \x01(\tR\rbundleVersion\x12#\n" +
 	"\rtable_version\x18\x02 \x01(\tR\ftableVersion\x12'\n" +
 	"\x0frefused_version\x18\x03 \x01(\tR\x0erefusedVersion\x12\x18\n" +
-	"\arefusal\x18\x04 \x01(\tR\arefusal\"B\n" +
+	"\arefusal\x18\x04 \x01(\tR\arefusal\x12\x18\n" +
+	"\achanges\x18\x05 \x01(\bR\achanges\"B\n" +
 	"\fProbeRequest\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\"?\n" +
@@ -2733,7 +2912,7 @@ func file_interlock_proto_rawDescGZIP() []byte {
 }
 
 var file_interlock_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_interlock_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_interlock_proto_goTypes = []any{
 	(Forward_Balance)(0),            // 0: interlock.v1.Forward.Balance
 	(TLS_Verify)(0),                 // 1: interlock.v1.TLS.Verify
@@ -2754,30 +2933,31 @@ var file_interlock_proto_goTypes = []any{
 	(*TLS)(nil),                     // 16: interlock.v1.TLS
 	(*Endpoint)(nil),                // 17: interlock.v1.Endpoint
 	(*Bundle)(nil),                  // 18: interlock.v1.Bundle
-	(*File)(nil),                    // 19: interlock.v1.File
-	(*PutBundleRequest)(nil),        // 20: interlock.v1.PutBundleRequest
-	(*Finding)(nil),                 // 21: interlock.v1.Finding
-	(*PutBundleResponse)(nil),       // 22: interlock.v1.PutBundleResponse
-	(*RenewIdentityRequest)(nil),    // 23: interlock.v1.RenewIdentityRequest
-	(*RenewIdentityResponse)(nil),   // 24: interlock.v1.RenewIdentityResponse
-	(*ApplyBundleRequest)(nil),      // 25: interlock.v1.ApplyBundleRequest
-	(*ApplyBundleResponse)(nil),     // 26: interlock.v1.ApplyBundleResponse
-	(*CheckBundleRequest)(nil),      // 27: interlock.v1.CheckBundleRequest
-	(*CheckBundleResponse)(nil),     // 28: interlock.v1.CheckBundleResponse
-	(*WatchStatusRequest)(nil),      // 29: interlock.v1.WatchStatusRequest
-	(*WatchStatusResponse)(nil),     // 30: interlock.v1.WatchStatusResponse
-	(*ProbeRequest)(nil),            // 31: interlock.v1.ProbeRequest
-	(*ProbeResponse)(nil),           // 32: interlock.v1.ProbeResponse
-	(*RequestRenewalRequest)(nil),   // 33: interlock.v1.RequestRenewalRequest
-	(*RequestRenewalResponse)(nil),  // 34: interlock.v1.RequestRenewalResponse
-	(*CompleteRenewalRequest)(nil),  // 35: interlock.v1.CompleteRenewalRequest
-	(*CompleteRenewalResponse)(nil), // 36: interlock.v1.CompleteRenewalResponse
-	(*NativeConfiguration)(nil),     // 37: interlock.v1.NativeConfiguration
-	(*NativeParts)(nil),             // 38: interlock.v1.NativeParts
-	(*NativePart)(nil),              // 39: interlock.v1.NativePart
-	(*CertificateFile)(nil),         // 40: interlock.v1.CertificateFile
-	(*structpb.Struct)(nil),         // 41: google.protobuf.Struct
-	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(*BundleChange)(nil),            // 19: interlock.v1.BundleChange
+	(*File)(nil),                    // 20: interlock.v1.File
+	(*PutBundleRequest)(nil),        // 21: interlock.v1.PutBundleRequest
+	(*Finding)(nil),                 // 22: interlock.v1.Finding
+	(*PutBundleResponse)(nil),       // 23: interlock.v1.PutBundleResponse
+	(*RenewIdentityRequest)(nil),    // 24: interlock.v1.RenewIdentityRequest
+	(*RenewIdentityResponse)(nil),   // 25: interlock.v1.RenewIdentityResponse
+	(*ApplyBundleRequest)(nil),      // 26: interlock.v1.ApplyBundleRequest
+	(*ApplyBundleResponse)(nil),     // 27: interlock.v1.ApplyBundleResponse
+	(*CheckBundleRequest)(nil),      // 28: interlock.v1.CheckBundleRequest
+	(*CheckBundleResponse)(nil),     // 29: interlock.v1.CheckBundleResponse
+	(*WatchStatusRequest)(nil),      // 30: interlock.v1.WatchStatusRequest
+	(*WatchStatusResponse)(nil),     // 31: interlock.v1.WatchStatusResponse
+	(*ProbeRequest)(nil),            // 32: interlock.v1.ProbeRequest
+	(*ProbeResponse)(nil),           // 33: interlock.v1.ProbeResponse
+	(*RequestRenewalRequest)(nil),   // 34: interlock.v1.RequestRenewalRequest
+	(*RequestRenewalResponse)(nil),  // 35: interlock.v1.RequestRenewalResponse
+	(*CompleteRenewalRequest)(nil),  // 36: interlock.v1.CompleteRenewalRequest
+	(*CompleteRenewalResponse)(nil), // 37: interlock.v1.CompleteRenewalResponse
+	(*NativeConfiguration)(nil),     // 38: interlock.v1.NativeConfiguration
+	(*NativeParts)(nil),             // 39: interlock.v1.NativeParts
+	(*NativePart)(nil),              // 40: interlock.v1.NativePart
+	(*CertificateFile)(nil),         // 41: interlock.v1.CertificateFile
+	(*structpb.Struct)(nil),         // 42: google.protobuf.Struct
+	(*durationpb.Duration)(nil),     // 43: google.protobuf.Duration
 }
 var file_interlock_proto_depIdxs = []int32{
 	7,  // 0: interlock.v1.WatchTablesResponse.table:type_name -> interlock.v1.Table
@@ -2788,7 +2968,7 @@ var file_interlock_proto_depIdxs = []int32{
 	5,  // 5: interlock.v1.TableChange.rest:type_name -> interlock.v1.TableRest
 	13, // 6: interlock.v1.TableRest.default_routes:type_name -> interlock.v1.Route
 	8,  // 7: interlock.v1.TableRest.passthrough:type_name -> interlock.v1.Passthrough
-	41, // 8: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
+	42, // 8: interlock.v1.ProxyParameters.config:type_name -> google.protobuf.Struct
 	11, // 9: interlock.v1.Table.hosts:type_name -> interlock.v1.VirtualHost
 	15, // 10: interlock.v1.Table.upstreams:type_name -> interlock.v1.Upstream
 	13, // 11: interlock.v1.Table.default_routes:type_name -> interlock.v1.Route
@@ -2803,44 +2983,48 @@ var file_interlock_proto_depIdxs = []int32{
 	0,  // 20: interlock.v1.Forward.balance:type_name -> interlock.v1.Forward.Balance
 	17, // 21: interlock.v1.Upstream.endpoints:type_name -> interlock.v1.Endpoint
 	16, // 22: interlock.v1.Upstream.tls:type_name -> interlock.v1.TLS
-	42, // 23: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
+	43, // 23: interlock.v1.Upstream.fail_timeout:type_name -> google.protobuf.Duration
 	1,  // 24: interlock.v1.TLS.verify:type_name -> interlock.v1.TLS.Verify
-	19, // 25: interlock.v1.Bundle.files:type_name -> interlock.v1.File
-	18, // 26: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	21, // 27: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
-	18, // 28: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	18, // 29: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
-	7,  // 30: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
-	6,  // 31: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
-	40, // 32: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
-	38, // 33: interlock.v1.NativeConfiguration.parts:type_name -> interlock.v1.NativeParts
-	5,  // 34: interlock.v1.NativeParts.rest:type_name -> interlock.v1.TableRest
-	11, // 35: interlock.v1.NativePart.hosts:type_name -> interlock.v1.VirtualHost
-	15, // 36: interlock.v1.NativePart.upstreams:type_name -> interlock.v1.Upstream
-	40, // 37: interlock.v1.NativePart.certificates:type_name -> interlock.v1.CertificateFile
-	2,  // 38: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
-	20, // 39: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
-	23, // 40: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
-	25, // 41: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
-	27, // 42: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
-	29, // 43: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
-	31, // 44: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
-	33, // 45: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
-	35, // 46: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
-	3,  // 47: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
-	22, // 48: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
-	24, // 49: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
-	26, // 50: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
-	28, // 51: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
-	30, // 52: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
-	32, // 53: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
-	34, // 54: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
-	36, // 55: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
-	47, // [47:56] is the sub-list for method output_type
-	38, // [38:47] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	20, // 25: interlock.v1.Bundle.files:type_name -> interlock.v1.File
+	20, // 26: interlock.v1.BundleChange.files:type_name -> interlock.v1.File
+	18, // 27: interlock.v1.PutBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	19, // 28: interlock.v1.PutBundleRequest.change:type_name -> interlock.v1.BundleChange
+	22, // 29: interlock.v1.PutBundleRequest.findings:type_name -> interlock.v1.Finding
+	18, // 30: interlock.v1.ApplyBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	19, // 31: interlock.v1.ApplyBundleRequest.change:type_name -> interlock.v1.BundleChange
+	18, // 32: interlock.v1.CheckBundleRequest.bundle:type_name -> interlock.v1.Bundle
+	19, // 33: interlock.v1.CheckBundleRequest.change:type_name -> interlock.v1.BundleChange
+	7,  // 34: interlock.v1.NativeConfiguration.table:type_name -> interlock.v1.Table
+	6,  // 35: interlock.v1.NativeConfiguration.parameters:type_name -> interlock.v1.ProxyParameters
+	41, // 36: interlock.v1.NativeConfiguration.certificates:type_name -> interlock.v1.CertificateFile
+	39, // 37: interlock.v1.NativeConfiguration.parts:type_name -> interlock.v1.NativeParts
+	5,  // 38: interlock.v1.NativeParts.rest:type_name -> interlock.v1.TableRest
+	11, // 39: interlock.v1.NativePart.hosts:type_name -> interlock.v1.VirtualHost
+	15, // 40: interlock.v1.NativePart.upstreams:type_name -> interlock.v1.Upstream
+	41, // 41: interlock.v1.NativePart.certificates:type_name -> interlock.v1.CertificateFile
+	2,  // 42: interlock.v1.TableService.WatchTables:input_type -> interlock.v1.WatchTablesRequest
+	21, // 43: interlock.v1.TableService.PutBundle:input_type -> interlock.v1.PutBundleRequest
+	24, // 44: interlock.v1.TableService.RenewIdentity:input_type -> interlock.v1.RenewIdentityRequest
+	26, // 45: interlock.v1.AgentService.ApplyBundle:input_type -> interlock.v1.ApplyBundleRequest
+	28, // 46: interlock.v1.AgentService.CheckBundle:input_type -> interlock.v1.CheckBundleRequest
+	30, // 47: interlock.v1.AgentService.WatchStatus:input_type -> interlock.v1.WatchStatusRequest
+	32, // 48: interlock.v1.AgentService.Probe:input_type -> interlock.v1.ProbeRequest
+	34, // 49: interlock.v1.AgentService.RequestRenewal:input_type -> interlock.v1.RequestRenewalRequest
+	36, // 50: interlock.v1.AgentService.CompleteRenewal:input_type -> interlock.v1.CompleteRenewalRequest
+	3,  // 51: interlock.v1.TableService.WatchTables:output_type -> interlock.v1.WatchTablesResponse
+	23, // 52: interlock.v1.TableService.PutBundle:output_type -> interlock.v1.PutBundleResponse
+	25, // 53: interlock.v1.TableService.RenewIdentity:output_type -> interlock.v1.RenewIdentityResponse
+	27, // 54: interlock.v1.AgentService.ApplyBundle:output_type -> interlock.v1.ApplyBundleResponse
+	29, // 55: interlock.v1.AgentService.CheckBundle:output_type -> interlock.v1.CheckBundleResponse
+	31, // 56: interlock.v1.AgentService.WatchStatus:output_type -> interlock.v1.WatchStatusResponse
+	33, // 57: interlock.v1.AgentService.Probe:output_type -> interlock.v1.ProbeResponse
+	35, // 58: interlock.v1.AgentService.RequestRenewal:output_type -> interlock.v1.RequestRenewalResponse
+	37, // 59: interlock.v1.AgentService.CompleteRenewal:output_type -> interlock.v1.CompleteRenewalResponse
+	51, // [51:60] is the sub-list for method output_type
+	42, // [42:51] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_interlock_proto_init() }
@@ -2853,9 +3037,10 @@ func file_interlock_proto_init() {
 		(*Forward_ClientAddress)(nil),
 	}
 	file_interlock_proto_msgTypes[13].OneofWrappers = []any{}
-	file_interlock_proto_msgTypes[18].OneofWrappers = []any{
+	file_interlock_proto_msgTypes[19].OneofWrappers = []any{
 		(*PutBundleRequest_Bundle)(nil),
 		(*PutBundleRequest_Failure)(nil),
+		(*PutBundleRequest_Change)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2863,7 +3048,7 @@ func file_interlock_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_interlock_proto_rawDesc), len(file_interlock_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
