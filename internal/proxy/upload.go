@@ -81,7 +81,14 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 		within = limits.Answer
 	}
 	u.content.begin(&u.in, x.request.Content, within)
-	go func() { u.done <- u.flow() }()
+	go func() {
+		err := u.flow()
+		u.done <- err
+		if err != nil && !errors.Is(err, errEndpointGone) {
+			// Whoever waits for an answer finds out why there will be none.
+			c.abort()
+		}
+	}()
 }
 
 // flow sends content as it comes. When the client fails, so does the request:
@@ -104,9 +111,6 @@ func (u *upload) flow() error {
 			u.out = http1.AppendLastChunk(u.out, u.trailers())
 		}
 		return u.flush()
-	}
-	if !errors.Is(err, errEndpointGone) {
-		u.to.abort()
 	}
 	return err
 }
