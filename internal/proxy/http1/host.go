@@ -24,7 +24,7 @@ func splitAuthority(authority []byte) (host []byte, err error) {
 		if colon := bytes.IndexByte(authority, ':'); colon >= 0 {
 			host, port = authority[:colon], authority[colon:]
 		}
-		if len(host) == 0 || len(host) > 255 || !allIn(host, inHost) {
+		if !isName(host) {
 			return nil, errHost
 		}
 	}
@@ -32,6 +32,12 @@ func splitAuthority(authority []byte) (host []byte, err error) {
 		return nil, errHost
 	}
 	return host, nil
+}
+
+// isName reports whether b is a name or an IPv4 address. Of the parts between its
+// dots only the last may be empty: some read a name of dots as none at all.
+func isName(b []byte) bool {
+	return len(b) > 0 && len(b) <= 255 && allIn(b, inHost) && b[0] != '.' && !bytes.Contains(b, []byte(".."))
 }
 
 // isPort reports whether b is a colon and a port; there may be none behind it.

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,6 +86,9 @@ func startNginxReader(t testing.TB) *nginxReader {
 	ctx, stop := context.WithCancel(context.Background())
 	nginx := exec.CommandContext(ctx, program, "-e", "stderr", "-p", folder, "-c", conf)
 	nginx.Stderr = t.Output()
+	// A process that fuzzes may be killed, and whoever waits for it waits for all
+	// that have its pipes.
+	nginx.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := nginx.Start(); err != nil {
 		t.Fatal(err)
 	}
