@@ -84,6 +84,8 @@ func Run(t *testing.T, kind Kind, start func(t *testing.T) Proxy) {
 		"gRPC goes through in all four ways":                            grpcWays,
 		"gRPC's metadata and statuses arrive as they were sent":         grpcStatuses,
 		"gRPC's messages may be large":                                  grpcLarge,
+		"a gRPC call may go on for ever":                                grpcGoesOn,
+		"content that is too long reaches nobody":                       tooLong,
 		"a gRPC call's end is known on the other side":                  grpcEnds,
 		"a gRPC client learns that nobody serves it":                    grpcNobody,
 		"who speaks HTTP/1.1 reaches tasks that speak HTTP/2":           http2Tasks,

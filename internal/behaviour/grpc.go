@@ -261,10 +261,30 @@ func grpcLarge(plain *suite) {
 	s := newSecure(plain)
 	_, u := s.grpcServer(nil)
 	client := s.speaksGRPC(u)
-	const most = 1<<20 - 1<<10 // of what a client may send, by default
+	const most = 4<<20 - 1<<10 // of one message, as gRPC's libraries have it by default
 	answer, err := client.UnaryCall(s.withPatience(), &grpc_testing.SimpleRequest{Payload: payload(most), ResponseSize: 4<<20 - 1<<10})
 	if err != nil || answer.GetUsername() != fmt.Sprint(most) || len(answer.GetPayload().GetBody()) != 4<<20-1<<10 {
 		s.Errorf("%q, %d bytes, %v", answer.GetUsername(), len(answer.GetPayload().GetBody()), err)
+	}
+}
+
+// grpcGoesOn sends more in one call than the content of a request may have: it is a
+// conversation, whose messages the app bounds one by one.
+func grpcGoesOn(plain *suite) {
+	s := newSecure(plain)
+	_, u := s.grpcServer(nil)
+	const messages, size = 50, 100_000
+	call, err := s.speaksGRPC(u).StreamingInputCall(s.withPatience())
+	if err != nil {
+		s.Fatal(err)
+	}
+	for i := range messages {
+		if err := call.Send(&grpc_testing.StreamingInputCallRequest{Payload: payload(size)}); err != nil {
+			s.Fatalf("message %d: %v", i, err)
+		}
+	}
+	if answer, err := call.CloseAndRecv(); err != nil || answer.GetAggregatedPayloadSize() != messages*size {
+		s.Errorf("%v, %v", answer, err)
 	}
 }
 

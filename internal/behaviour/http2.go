@@ -115,6 +115,37 @@ func (s *suite) echoes() {
 	}
 }
 
+// tooLong sends more content than proxies take by default.
+func tooLong(s *suite) {
+	const most = 1 << 20
+	reads := func(w http.ResponseWriter, q *http.Request) {
+		n, err := io.Copy(io.Discard, q.Body)
+		fmt.Fprintf(w, "%d bytes, %v", n, err)
+	}
+	post := func(content int) int {
+		// Whoever refuses it need not read it.
+		answer := s.says(fmt.Sprintf("POST / HTTP/1.1\r\nHost: demo.local\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", content) + strings.Repeat("x", min(content, most)))
+		var status int
+		if _, err := fmt.Sscanf(answer, "HTTP/1.1 %d ", &status); err != nil {
+			s.Errorf("%d bytes: %.100q", content, answer)
+		}
+		return status
+	}
+	s.serve(demo([]route.Route{{PathPrefix: "/", Forward: to("app")}}, upstream("app", s.app(reads))))
+	if at, above := post(most), post(most+1); at != 200 || above != 413 {
+		s.Errorf("%d bytes: %d, one more: %d", most, at, above)
+	}
+	// nginx cannot tell a call of gRPC from other requests to a task that speaks
+	// HTTP/2, and bounds none of those. To bound what is no call is right.
+	if s.kind == Nginx {
+		return
+	}
+	s.serve(allOverHTTP2(s.multiplexed(reads)))
+	if at, above := post(most), post(most+1); at != 200 || above != 413 {
+		s.Errorf("to a task that speaks HTTP/2: %d bytes: %d, one more: %d", most, at, above)
+	}
+}
+
 func http2Fields(s *suite) {
 	app := s.multiplexed(func(w http.ResponseWriter, q *http.Request) {
 		q.Header.Set("Host", q.Host)

@@ -29,7 +29,7 @@ type trial struct {
 
 // forward sends a request to an endpoint and its answer to the client.
 func (x *exchange) forward(t *target) end {
-	if err := x.gather(); err != nil {
+	if err := x.gather(t); err != nil {
 		return x.refuse(err)
 	}
 	trial := trial{target: t, tried: x.tried[:0], status: 503, text: "The service for this address has no running task."}

@@ -28,20 +28,24 @@ type upload struct {
 	in      inflow
 	out     []byte
 	to      *upstreamConn
-	most    int64     // bytes
+	most    int64     // bytes; 0: no limit
 	of      *exchange // whose head says which trailers end here
 	send    time.Duration
 }
 
 // gather receives content that fits into what is left of the buffer, as clients
 // often send it right behind the head.
-func (x *exchange) gather() error {
+func (x *exchange) gather(t *target) error {
 	u, c, limits := &x.upload, &x.request.Content, &x.server.options().Limits
-	u.whole = true
+	u.whole, u.most = true, limits.MaxBody
+	if t.http2 && x.request.CallsGRPC() {
+		// It may go on for ever, and the app bounds its messages one by one.
+		u.most = 0
+	}
 	if c.Framing == http1.NoContent {
 		return nil
 	}
-	if limits.MaxBody > 0 && c.Length > limits.MaxBody {
+	if u.most > 0 && c.Length > u.most {
 		u.whole = false
 		return errTooLarge
 	}
@@ -73,8 +77,7 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 	x.in.r = x.in.w
 	u.out, u.to = takeLarge()[:0], c
 	u.started, u.running = true, true
-	u.most, u.send = limits.MaxBody, limits.Answer
-	u.of = x
+	u.send, u.of = limits.Answer, x
 	within := limits.Body
 	if c.stream {
 		// It may be a conversation, in which the client listens for a while.

@@ -65,7 +65,7 @@ var optionKeys = []key[options]{
 	option("SSLDefaultDHParamPath", nginx, filePath, "", "A file with Diffie-Hellman parameters."),
 	option("WorkerShutdownTimeout", nginx, waitTime, "as ReadTimeout", "How long a worker of an older configuration may go on with running requests, downloads and websockets after a reload, before they are cut off."),
 	option("KeepaliveTimeout", nginx|native, idleTime, "`75s`", "How long a client's idle connection is kept; `0` is not at all."),
-	option("ClientMaxBodySize", nginx|native, bodySize, "`1m`", "The greatest request body; `0` is no limit."),
+	option("ClientMaxBodySize", nginx|native, bodySize, "`1m`", "The greatest request body; `0` is no limit. Calls of gRPC have none."),
 	option("ClientBodyBufferSize", nginx, bufferSize, "`8k`", "How much of a request body is held in memory."),
 	option("ClientHeaderBufferSize", nginx, bufferSize, "`1k`", "The buffer for usual request headers."),
 	option("LargeClientHeaderBuffers", nginx, bufferPairs, "`4 8k`", "How many buffers there are for large request headers, and how large; at least 512 bytes each."),

@@ -155,7 +155,7 @@ type underTest struct{ *rig }
 
 func (u underTest) Serve(t *testing.T, table *route.Table, c render.Credentials) {
 	t.Helper()
-	if err := u.apply(u.render(table, c, map[string]any{"ClientMaxBodySize": "0"})); err != nil {
+	if err := u.apply(u.render(table, c, nil)); err != nil {
 		t.Fatal(err)
 	}
 }

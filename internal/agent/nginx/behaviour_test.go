@@ -16,7 +16,7 @@ func (u underTest) Serve(t *testing.T, table *route.Table, c render.Credentials)
 	t.Helper()
 	u.credentials = c
 	u.t = t
-	u.serve(table, map[string]any{"ClientMaxBodySize": "0"})
+	u.serve(table, nil)
 }
 
 func (u underTest) Address() string { return fmt.Sprintf("127.0.0.1:%d", u.port) }

@@ -226,6 +226,19 @@ func (r *Request) Value(k Known) []byte {
 	return nil
 }
 
+// CallsGRPC reports whether the content is a call's of gRPC, whatever its messages
+// are encoded in. That of gRPC-Web is not: what it can do ends.
+func (r *Request) CallsGRPC() bool {
+	const kind = "application/grpc"
+	for i := range r.Fields {
+		if f := &r.Fields[i]; Same(f.Name, "content-type") {
+			return len(f.Value) >= len(kind) && Same(f.Value[:len(kind)], kind) &&
+				(len(f.Value) == len(kind) || f.Value[len(kind)] == '+' || f.Value[len(kind)] == ';')
+		}
+	}
+	return false
+}
+
 // HasName reports whether there is a field with a name in lower case.
 func (r *Request) HasName(name string) bool {
 	for i := range r.Fields {

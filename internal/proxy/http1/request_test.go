@@ -68,6 +68,9 @@ func TestWhatCouldBeReadInTwoWaysIsRefused(t *testing.T) {
 		"a list of hosts":                  {"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", 400},
 		"a host with userinfo":             {"GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400},
 		"a host with a path":               {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400},
+		"a host that is a dot":             {"GET / HTTP/1.1\r\nHost: .\r\n\r\n", 400},
+		"a host that begins with a dot":    {"GET / HTTP/1.1\r\nHost: .a\r\n\r\n", 400},
+		"a host with two dots":             {"GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", 400},
 		"a port that is none":              {"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400},
 		"a port too large":                 {"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", 400},
 		"an address that is none":          {"GET / HTTP/1.1\r\nHost: [::g]\r\n\r\n", 400},
@@ -194,6 +197,21 @@ func TestPathsAreResolvedAsTheirReadersDo(t *testing.T) {
 		if r.Target.Plain && (path != want[0] || path != want[1]) {
 			t.Errorf("%s: it is said to read the same for everybody", path)
 		}
+	}
+}
+
+func TestACallOfGRPCIsKnownByItsContentType(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true, "Application/gRPC; charset=x": true,
+		"application/grpc-web": false, "application/grpcx": false, "application/json": false, "": false,
+	} {
+		r, err := parse(get("Content-Type: " + kind + "\r\n"))
+		if err != nil || r.CallsGRPC() != want {
+			t.Errorf("%q: %v, %v", kind, !want, err)
+		}
+	}
+	if r, err := parse(get("")); err != nil || r.CallsGRPC() {
+		t.Errorf("without a type: %v", err)
 	}
 }
 

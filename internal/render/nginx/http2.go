@@ -69,8 +69,10 @@ func (f *file) forwardHTTP2(l *location) {
 		out.directive("grpc_ssl_name", keyword("$host"))
 		out.directive("grpc_ssl_verify", toggle(f.verifies(tls)))
 	}
-	// A request may be a conversation, in which the client listens for a while.
+	// A request may be a conversation, in which the client listens for a while, and
+	// which may go on for ever. nginx keeps nothing of it.
 	out.directive("client_body_timeout", duration(max(f.options.ClientBodyTimeout, f.options.ReadTimeout)))
+	out.directive("client_max_body_size", size(0))
 	if l.strip != "" {
 		out.directive("rewrite", restOf(l.strip), keyword("$1"), keyword("break"))
 	}
