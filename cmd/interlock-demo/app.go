@@ -38,10 +38,11 @@ type pong struct {
 type app struct {
 	identity identity
 	echo     *echo
+	calls    *calls
 }
 
 func newApp(identity identity) *app {
-	return &app{identity: identity, echo: newEcho()}
+	return &app{identity: identity, echo: newEcho(), calls: newCalls(identity.Instance)}
 }
 
 func (a *app) routes() http.Handler {
@@ -51,6 +52,7 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("POST /ping", a.posted)
 	mux.HandleFunc("GET /slow", a.slow)
 	mux.Handle("GET /ws", a.echo)
+	mux.Handle("POST /grpc.health.v1.Health/", a.calls)
 	return mux
 }
 

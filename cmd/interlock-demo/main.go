@@ -1,6 +1,7 @@
 // Command interlock-demo is the app that the walkthroughs put behind Interlock.
 // It tells which task answered (/ping), shows it in a browser (/), echoes
-// websocket messages (/ws) and answers late on purpose (/slow).
+// websocket messages (/ws), answers late on purpose (/slow) and speaks gRPC (its
+// health protocol).
 //
 // It knows nothing of Interlock or Docker, keeps no state and has no access
 // control: it is for trying out routing, not for production.

@@ -93,6 +93,7 @@ func (s *server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.drain)
 	defer cancel()
 	s.app.echo.stop()
+	s.app.calls.stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("finish the running requests within %v: %w", s.drain, err), s.http.Close())
 	}
