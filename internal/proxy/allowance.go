@@ -19,6 +19,15 @@ type allowance struct {
 	over  bool
 	spent bool // cut was called
 	timer *time.Timer
+	due   time.Time // when the timer calls look; zero: it does not
+}
+
+// begin is for another stream, which has all the time. A timer may still run for
+// the one before, and then does nothing.
+func (a *allowance) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.by, a.busy, a.over, a.spent = time.Time{}, false, false, false
 }
 
 // move sets until when, from now on and for who is busy.
@@ -54,23 +63,28 @@ func (a *allowance) leave(err error) error {
 	return err
 }
 
-// arm has the time watched. The lock is held.
+// arm has the time watched. A timer that ends too early is left as it is: it is
+// armed anew then, if somebody is busy, which saves moving it for each stream. The
+// lock is held.
 func (a *allowance) arm() {
 	switch {
-	case a.by.IsZero() || a.over:
+	case a.by.IsZero() || a.over || !a.due.IsZero() && !a.by.Before(a.due):
+		return
 	case a.timer == nil:
 		a.timer = time.AfterFunc(time.Until(a.by), a.look)
 	default:
 		a.timer.Reset(time.Until(a.by))
 	}
+	a.due = a.by
 }
 
 // look is called when the time may be over.
 func (a *allowance) look() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.due = time.Time{}
 	switch {
-	case !a.busy || a.over || a.spent:
+	case !a.busy || a.over || a.spent || a.by.IsZero():
 	case time.Now().Before(a.by):
 		a.arm()
 	default:
@@ -84,7 +98,4 @@ func (a *allowance) end() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.over = true
-	if a.timer != nil {
-		a.timer.Stop()
-	}
 }

@@ -19,6 +19,8 @@ type http2 struct {
 	server *http.Server
 	// arrivals takes the connections to net/http, which wants a listener.
 	arrivals arrivals
+	// crew serves the streams.
+	crew crew
 }
 
 // maxStreams is how many requests a client may have open on one connection.
@@ -46,10 +48,11 @@ func (h *http2) run() { _ = h.server.Serve(&h.arrivals) }
 
 // serve serves a connection until it is closed.
 func (h *http2) serve(secured *tls.Conn) {
-	over := secured.NetConn().(*replayed).over
+	below := secured.NetConn().(*replayed)
+	below.together()
 	select {
 	case h.arrivals.conns <- secured:
-		<-over
+		<-below.over
 	case <-h.arrivals.closed:
 		secured.Close()
 	}
@@ -63,6 +66,7 @@ func (h *http2) shut(within time.Duration) {
 		_ = h.server.Close()
 	}
 	_ = h.arrivals.Close()
+	h.crew.close()
 }
 
 // arrivals is a listener whose connections come from elsewhere.
@@ -98,25 +102,13 @@ func withOwner(ctx context.Context, secured net.Conn) context.Context {
 // serveStream has an exchange serve a stream.
 func serveStream(w http.ResponseWriter, r *http.Request) {
 	owner := r.Context().Value(ownerKey{}).(*conn)
-	s := newStream(w, r)
-	c := owner.stream(s)
-	c.buf, c.received = s.head()
-	c.got = int64(c.received)
-	stop := context.AfterFunc(r.Context(), c.end)
-	x := takeExchange(c)
-	x.serve()
-	x.release()
-	stop()
-	if !s.finish() {
+	crew := &owner.server.http2.crew
+	h := crew.take()
+	h.stream.begin(w, r, owner)
+	h.serve()
+	whole := h.stream.finish()
+	crew.put(h)
+	if !whole {
 		panic(http.ErrAbortHandler) // the stream is reset
-	}
-}
-
-// stream is a connection of the same client for one request.
-func (c *conn) stream(s *stream) *conn {
-	return &conn{
-		link: link{Conn: s, socket: s, clock: c.clock}, server: c.server,
-		proto: c.proto, name: c.name, version: 2, number: c.number, tlsVersion: c.tlsVersion, cipher: c.cipher,
-		remote: c.remote, address: c.address, trusted: c.trusted,
 	}
 }

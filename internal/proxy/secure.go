@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
 )
@@ -116,20 +117,49 @@ func (e *eavesdropper) Read(b []byte) (int, error) {
 
 func (e *eavesdropper) Write(b []byte) (int, error) { return len(b), nil }
 
-// replayed receives once more what was received already.
+// replayed is a client's connection below TLS. It receives once more what was
+// received already, and may send together what several streams say.
 type replayed struct {
 	net.Conn
 	said  []byte
 	owner *conn
+	// out sends what is written; nil: the connection itself does.
+	out *outflow
 	// over is closed with the connection.
 	over chan struct{}
 	once sync.Once
 }
 
-// Close closes the connection.
+// together has what is written at about the same time sent together.
+func (r *replayed) together() {
+	within := func() time.Duration { return r.owner.server.options().Limits.Send }
+	r.out = newOutflow(r.Conn, r.owner.clock, within, r.end)
+}
+
+func (r *replayed) end() { r.once.Do(func() { close(r.over) }) }
+
+// Close closes the connection, once all is sent.
 func (r *replayed) Close() error {
-	r.once.Do(func() { close(r.over) })
+	if r.out != nil {
+		return r.out.Close()
+	}
+	r.end()
 	return r.Conn.Close()
+}
+
+func (r *replayed) Write(b []byte) (int, error) {
+	if r.out != nil {
+		return r.out.Write(b)
+	}
+	return r.Conn.Write(b)
+}
+
+// SetWriteDeadline is net.Conn's. Who sends together has limits of his own.
+func (r *replayed) SetWriteDeadline(t time.Time) error {
+	if r.out != nil {
+		return nil
+	}
+	return r.Conn.SetWriteDeadline(t)
 }
 
 func (r *replayed) Read(b []byte) (int, error) {

@@ -234,6 +234,7 @@ func (s *Server) sweep(ctx context.Context) {
 			now := s.clock.about()
 			s.endpoints(func(e *endpoint) { e.expire(now) })
 			s.forget()
+			s.http2.crew.thin()
 		}
 	}
 }

@@ -17,14 +17,16 @@ import (
 // answer to it, which goes on as it comes. Nothing is between the two: reading
 // reads the stream's content, and writing writes it.
 type stream struct {
+	conn    conn // what the exchange is given
 	request *http.Request
 	w       http.ResponseWriter
-	control *http.ResponseController
+	control http.ResponseController
 
 	framed []byte // of the request, and not read yet
 	ended  bool   // all of the request is framed or read
 
 	answer   http1.Response
+	fields   headerMap
 	began    bool // the head of the answer has gone
 	whole    bool // and all that follows it
 	left     int64
@@ -36,11 +38,36 @@ type stream struct {
 
 var errNoAnswer = errors.New("what was to be sent is no answer")
 
-func newStream(w http.ResponseWriter, r *http.Request) *stream {
-	s := &stream{w: w, control: http.NewResponseController(w), request: r}
-	s.reading.cut = func() { r.Body.Close() }
+func newStream() *stream {
+	s := new(stream)
+	s.reading.cut = func() { s.request.Body.Close() }
 	s.writing.cut = func() { _ = s.control.SetWriteDeadline(time.Unix(1, 0)) }
 	return s
+}
+
+// begin makes it a stream of a client's connection.
+func (s *stream) begin(w http.ResponseWriter, r *http.Request, owner *conn) {
+	s.conn = conn{
+		link: link{Conn: s, socket: s, clock: owner.clock}, server: owner.server,
+		proto: owner.proto, name: owner.name, version: 2, number: owner.number, tlsVersion: owner.tlsVersion, cipher: owner.cipher,
+		remote: owner.remote, address: owner.address, trusted: owner.trusted,
+	}
+	s.w, s.request, s.control = w, r, *http.NewResponseController(w)
+	s.framed, s.ended, s.leftover = nil, false, nil
+	s.began, s.whole, s.left = false, false, 0
+	s.chunks.Reset()
+	s.reading.begin()
+	s.writing.begin()
+}
+
+// serve has an exchange serve the request.
+func (s *stream) serve() {
+	c := &s.conn
+	c.buf, c.received = s.head()
+	c.got = int64(c.received)
+	x := takeExchange(c)
+	x.serve()
+	x.release()
 }
 
 // head is the head of the request, in a buffer.
@@ -184,13 +211,13 @@ func (s *stream) writeHead(b []byte) (int, error) {
 		return 0, err
 	}
 	header := s.w.Header()
+	s.fields.begin()
 	for i := range s.answer.Fields {
-		f := &s.answer.Fields[i]
-		if f.Known == http1.ContentLength || !s.answer.ForOneHop(f) {
-			name := http.CanonicalHeaderKey(string(f.Name))
-			header[name] = append(header[name], string(f.Value))
+		if f := &s.answer.Fields[i]; f.Known == http1.ContentLength || !s.answer.ForOneHop(f) {
+			s.fields.add(f)
 		}
 	}
+	s.fields.write(header)
 	if s.answer.Status < http.StatusOK {
 		s.w.WriteHeader(s.answer.Status)
 		clear(header)
@@ -258,6 +285,7 @@ func (s *stream) writeTrailers() {
 func (s *stream) finish() bool {
 	s.reading.end()
 	s.writing.end()
+	s.w, s.request, s.control = nil, nil, http.ResponseController{}
 	return s.whole
 }
 

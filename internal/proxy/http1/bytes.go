@@ -58,6 +58,14 @@ func lower(c byte) byte {
 	return c
 }
 
+// AppendLower appends b in lower case.
+func AppendLower(dst, b []byte) []byte {
+	for _, c := range b {
+		dst = append(dst, lower(c))
+	}
+	return dst
+}
+
 // Same reports whether b is the word, which is in lower case, in any case.
 func Same(b []byte, word string) bool {
 	if len(b) != len(word) {

@@ -1,0 +1,92 @@
+package proxy
+
+import "sync"
+
+// crew are goroutines that serve streams, each one after the other. So they have
+// grown the stack that an exchange takes, which a new goroutine would have to
+// copy several times, and what a stream is made of is at hand.
+type crew struct {
+	mu   sync.Mutex
+	idle []*hand // the one used last is the last
+	// least is how many have been idle ever since the last look.
+	least int
+	over  bool
+	all   sync.WaitGroup
+}
+
+// hand is one of a crew.
+type hand struct {
+	begin, done chan struct{}
+	stream      *stream // the one that it serves, again and again
+}
+
+func (c *crew) take() *hand {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last := len(c.idle) - 1; last >= 0 {
+		h := c.idle[last]
+		c.idle = c.idle[:last]
+		c.least = min(c.least, last)
+		return h
+	}
+	h := &hand{begin: make(chan struct{}, 1), done: make(chan struct{}, 1), stream: newStream()}
+	c.all.Go(h.run)
+	return h
+}
+
+// put gives back who was taken.
+func (c *crew) put(h *hand) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		close(h.begin)
+		return
+	}
+	c.idle = append(c.idle, h)
+}
+
+// thin ends those that nobody has needed since it was called last.
+func (c *crew) thin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end(c.least)
+	c.least = len(c.idle)
+}
+
+// end ends so many that are idle. The lock is held.
+func (c *crew) end(n int) {
+	for _, h := range c.idle[:n] {
+		close(h.begin)
+	}
+	left := copy(c.idle, c.idle[n:])
+	clear(c.idle[left:])
+	c.idle = c.idle[:left]
+}
+
+// close ends all, and waits for those who still serve.
+func (c *crew) close() {
+	c.mu.Lock()
+	c.over = true
+	c.end(len(c.idle))
+	c.mu.Unlock()
+	c.all.Wait()
+}
+
+func (h *hand) run() {
+	for range h.begin {
+		h.stream.serve()
+		h.done <- struct{}{}
+	}
+}
+
+// serve has the stream served, until that is over; once the client is gone, it
+// soon is.
+func (h *hand) serve() {
+	h.begin <- struct{}{}
+	select {
+	case <-h.done:
+	case <-h.stream.request.Context().Done():
+		h.stream.conn.end()
+		<-h.done
+	}
+}

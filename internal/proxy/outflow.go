@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// outflow is the sending side of a connection on which many streams say little at
+// a time. What is written while others are about to write goes out together, in
+// one system call; nothing is held back for what may come later.
+//
+// Whoever writes does not wait for the network, until a buffer is full. So an
+// error is told to the one who writes next.
+type outflow struct {
+	link   link // to the socket
+	within func() time.Duration
+	// ended is called once, when the connection is closed.
+	ended func()
+
+	mu      sync.Mutex
+	room    sync.Cond
+	waiting []byte // to be sent next, in a large buffer; nil: nothing is
+	sending bool
+	closing bool
+	err     error
+}
+
+// closingLimit is how long the last bytes may take to be sent.
+const closingLimit = 5 * time.Second
+
+func newOutflow(socket net.Conn, c *clock, within func() time.Duration, ended func()) *outflow {
+	o := &outflow{link: link{Conn: socket, socket: socket, clock: c}, within: within, ended: ended}
+	o.room.L = &o.mu
+	return o
+}
+
+// Write takes all of b to be sent.
+func (o *outflow) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for taken := 0; ; {
+		for o.err == nil && !o.closing && len(o.waiting) == largeBuffer {
+			o.room.Wait()
+		}
+		switch {
+		case o.err != nil:
+			return taken, o.err
+		case o.closing:
+			return taken, net.ErrClosed
+		case o.waiting == nil:
+			o.waiting = takeLarge()[:0]
+		}
+		n := min(len(b)-taken, largeBuffer-len(o.waiting))
+		o.waiting = append(o.waiting, b[taken:taken+n]...)
+		if !o.sending {
+			o.sending = true
+			go o.send()
+		}
+		if taken += n; taken == len(b) {
+			return taken, nil
+		}
+	}
+}
+
+// send sends what waits until nothing does. It first lets everybody go on who
+// can: they may have more to say.
+func (o *outflow) send() {
+	for {
+		runtime.Gosched()
+		b, within := o.next()
+		if b == nil {
+			return
+		}
+		err := o.link.write(b, within)
+		giveBack(b)
+		o.sent(err)
+	}
+}
+
+// next returns what is to be sent and how long that may take; nil: nothing is, and
+// send ends.
+func (o *outflow) next() (b []byte, within time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b, o.waiting = o.waiting, nil
+	if o.closing {
+		within = closingLimit
+	} else {
+		within = o.within()
+	}
+	if b == nil {
+		o.sending = false
+		if o.closing {
+			o.end()
+		}
+	}
+	return b, within
+}
+
+// sent makes room for who waits. After an error nothing can follow.
+func (o *outflow) sent(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil && o.err == nil {
+		o.err = err
+		_ = o.link.socket.Close() // who reads notices
+	}
+	if o.err != nil {
+		giveBack(o.waiting)
+		o.waiting = nil
+	}
+	o.room.Broadcast()
+}
+
+// Close closes the connection as soon as all is sent, or cannot be. It does not
+// wait for that.
+func (o *outflow) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return net.ErrClosed
+	}
+	o.closing = true
+	o.room.Broadcast()
+	if o.sending {
+		return o.link.SetWriteDeadline(time.Now().Add(closingLimit))
+	}
+	o.end()
+	return nil
+}
+
+// end closes the socket. The lock is held.
+func (o *outflow) end() {
+	_ = o.link.socket.Close()
+	o.ended()
+}
