@@ -2,7 +2,7 @@
 // clusters, while a client counts what becomes of its requests: nothing may be
 // lost that anybody could save, and nothing may ever be misrouted.
 //
-// Its tests are the twelve scenarios of docs/reliability.md, in a short form for
+// Its tests are the thirteen scenarios of docs/reliability.md, in a short form for
 // `make test` and in the full one of `make soak`, which writes that page's table.
 // How fast Interlock is, bench/ measures.
 package soak

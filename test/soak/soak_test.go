@@ -40,6 +40,7 @@ var scenarios = []scenario{
 	{name: "late listeners", play: lateListeners},
 	{name: "churn beside websockets", play: churn},
 	{name: "reconfigurations", play: reconfigurations},
+	{name: "Interlock replaced", tested: true, onlyNative: true, play: replaced},
 }
 
 func TestSoak(t *testing.T) {
