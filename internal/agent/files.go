@@ -102,7 +102,7 @@ func (f *files) stage(list []render.File) (root string, err error) {
 		return "", fmt.Errorf("making a folder for a check: %w", err)
 	}
 	for _, file := range list {
-		if err := WriteFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data()); err != nil {
+		if err := replaceFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data(), false); err != nil {
 			unstage(root)
 			return "", fmt.Errorf("staging a file: %w", err)
 		}
@@ -114,7 +114,9 @@ func (f *files) stage(list []render.File) (root string, err error) {
 func unstage(root string) { _ = os.RemoveAll(root) }
 
 // place writes the files where they belong, each in one step: a reader sees
-// the file from before or the new one, whole. Where the folder for sensitive
+// the file from before or the new one, whole. Nothing waits for the disk: what has
+// to outlive the machine's end is the store's, from which an agent that starts
+// places them anew. Where the folder for sensitive
 // files is not what it has to be, the error is a *Refused.
 func (f *files) place(list []render.File) error {
 	if slices.ContainsFunc(list, func(file render.File) bool { return file.Sensitive }) {
@@ -130,7 +132,7 @@ func (f *files) place(list []render.File) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making a bundle's folder: %w", err)
 		}
-		if err := WriteFile(folder, rest, file.Mode, file.Data()); err != nil {
+		if err := replaceFile(folder, rest, file.Mode, file.Data(), false); err != nil {
 			return fmt.Errorf("placing a file: %w", err)
 		}
 	}
@@ -158,6 +160,11 @@ func (f *files) remove(list, keep []render.File) {
 // the disk, then renamed. No symbolic link leads out of the folder. Of several
 // that write the same file at once the last one wins.
 func WriteFile(folder, name string, mode fs.FileMode, data []byte) error {
+	return replaceFile(folder, name, mode, data, true)
+}
+
+// replaceFile is WriteFile, to the disk or only as far as other processes see it.
+func replaceFile(folder, name string, mode fs.FileMode, data []byte, toDisk bool) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return err
@@ -170,13 +177,16 @@ func WriteFile(folder, name string, mode fs.FileMode, data []byte) error {
 	}
 	// Nobody else writes a file of this name, not even on a shared volume.
 	temporary := filepath.Join(dir, temporaryPrefix+base+"."+rand.Text()+temporarySuffix)
-	if err := writeSynced(root, temporary, mode, data); err != nil {
+	if err := writeNew(root, temporary, mode, data, toDisk); err != nil {
 		_ = root.Remove(temporary)
 		return err
 	}
 	if err := root.Rename(temporary, name); err != nil {
 		_ = root.Remove(temporary)
 		return err
+	}
+	if !toDisk {
+		return nil
 	}
 	return syncFolder(root, dir)
 }
@@ -203,7 +213,7 @@ func RemoveAbandoned(root *os.Root, name string) {
 	}
 }
 
-func writeSynced(root *os.Root, name string, mode fs.FileMode, data []byte) error {
+func writeNew(root *os.Root, name string, mode fs.FileMode, data []byte, toDisk bool) error {
 	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -216,8 +226,10 @@ func writeSynced(root *os.Root, name string, mode fs.FileMode, data []byte) erro
 	if err := file.Chmod(mode.Perm()); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
-		return err
+	if toDisk {
+		if err := file.Sync(); err != nil {
+			return err
+		}
 	}
 	return file.Close()
 }

@@ -94,8 +94,9 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// Triggers that come within quiet of one another cause one pass, but none
-// waits longer than quietLimit.
+// A trigger after a calm causes a pass at once, for whatever waits: each of the
+// steps from Swarm to the proxies is one. Those that come within quiet of a pass or
+// of one another cause one pass, but none waits longer than quietLimit.
 const (
 	quiet      = 10 * time.Millisecond
 	quietLimit = 100 * time.Millisecond
@@ -199,17 +200,22 @@ func (c *Core) loop(ctx context.Context) error {
 	}
 	retry := time.NewTimer(0)
 	defer retry.Stop()
+	var acted time.Time // when the last pass ended
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-c.wake:
+			if time.Since(acted) >= quiet {
+				break
+			}
 			if err := settle(ctx, c.wake); err != nil {
 				return nil
 			}
 		case <-retry.C:
 		}
 		retry.Reset(orNever(c.act(ctx, &belief)))
+		acted = time.Now()
 	}
 }
 

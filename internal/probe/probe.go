@@ -116,7 +116,7 @@ func (p *Prober) visit(ctx context.Context, round uint64, address netip.AddrPort
 // How long it takes until an address is tried again: little at first, more the
 // longer that it has been tried, and much more once nobody waits for it.
 const (
-	firstPause   = 50 * time.Millisecond
+	firstPause   = 10 * time.Millisecond
 	longPause    = 250 * time.Millisecond
 	patientPause = 5 * time.Second
 )
@@ -125,5 +125,5 @@ func pause(tried time.Duration) time.Duration {
 	if tried >= admission.Limit {
 		return patientPause
 	}
-	return min(firstPause+tried/20, longPause)
+	return min(firstPause+tried/4, longPause)
 }

@@ -142,7 +142,7 @@ func TestTheFirstAttemptIsMadeAtOnceAndTheNextOnesSoon(t *testing.T) {
 			t.Errorf("the first attempt came after %s", at[0].Sub(began))
 		}
 		for i := 1; i < len(at); i++ {
-			if pause := at[i].Sub(at[i-1]); pause < 50*time.Millisecond || pause > 250*time.Millisecond {
+			if pause := at[i].Sub(at[i-1]); pause < 10*time.Millisecond || pause > 250*time.Millisecond {
 				t.Fatalf("attempt %d came %s after the one before", i, pause)
 			}
 		}
