@@ -64,6 +64,42 @@ func cookies(s *suite) {
 	}
 }
 
+func drainedCookies(s *suite) {
+	forward := to("app")
+	forward.Affinity.Cookie = "session"
+	routes := []route.Route{{PathPrefix: "/", Forward: forward}}
+	drained := s.sees("drained")
+	stay := []*httptest.Server{s.sees("1"), s.sees("2"), s.sees("3")}
+	taskOf := func(kind int) string {
+		return s.send("demo.local", "/", map[string]string{"Cookie": fmt.Sprintf("session=v%d", kind)}).body
+	}
+	const kinds = 40
+	s.serve(demo(routes, upstream("app", append(stay, drained)...)))
+	before := make([]string, kinds)
+	for kind := range before {
+		before[kind] = taskOf(kind)
+	}
+	s.serve(demo(routes, upstream("app", stay...)))
+	moved := 0
+	for kind := range before {
+		after := taskOf(kind)
+		switch {
+		case strings.HasPrefix(after, "drained"):
+			s.Errorf("cookie %d still leads to the drained task", kind)
+		case strings.HasPrefix(before[kind], "drained"):
+			moved++
+			if again := taskOf(kind); again != after {
+				s.Errorf("cookie %d has moved to %q, and then to %q", kind, after, again)
+			}
+		case after != before[kind]:
+			s.Errorf("cookie %d has moved from %q to %q, though its task is still there", kind, before[kind], after)
+		}
+	}
+	if moved == 0 {
+		s.Errorf("none of %d cookies led to the task that was drained", kinds)
+	}
+}
+
 func addresses(s *suite) {
 	forward := to("app")
 	forward.Affinity.ClientAddress = true

@@ -56,6 +56,7 @@ func Run(t *testing.T, kind Kind, start func(t *testing.T) Proxy) {
 		"a wildcard serves what has no host of its own":           wildcards,
 		"who nobody serves is told so":                            nobody,
 		"the same cookie goes to the same task":                   cookies,
+		"whose task is drained moves to another, and nobody else": drainedCookies,
 		"the same client address goes to the same task":           addresses,
 		"a canary gets its share by number of tasks":              canary,
 		"a weight is a share, however many tasks there are":       weights,
