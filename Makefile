@@ -124,7 +124,7 @@ $(CADDY):
 .PHONY: bench
 bench: $(CADDY) ## measure the figures of bench/, in 40 minutes (BENCH=NAME for one, RECORD=1 to write them down)
 	@scripts/install-test-packages
-	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 30m ./bench
+	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 60m ./bench
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime 1x -timeout 60m ./bench/proxies $(if $(RECORD),-record)
 
 .PHONY: soak-proxy

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -27,6 +28,14 @@ func report(b *testing.B, name string, samples []time.Duration) {
 	}
 	slices.Sort(rounded)
 	b.Logf("%s: %v", name, rounded)
+}
+
+// round is a quantile in whole milliseconds; a dash: there is no sample.
+func round(samples []time.Duration, q float64) string {
+	if len(samples) == 0 {
+		return "–"
+	}
+	return fmt.Sprint(quantile(samples, q).Round(time.Millisecond).Milliseconds())
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -4,20 +4,31 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
 
-// samplesEach is how many tasks a propagation benchmark starts or stops.
-var samplesEach = flag.Int("samples", 30, "tasks that a propagation benchmark starts or stops")
+// samplesEach is how many tasks a propagation benchmark starts or stops. Each is
+// asked for through two proxies, so there are twice as many samples.
+var samplesEach = flag.Int("samples", 25, "tasks that a propagation benchmark starts or stops")
 
-// propagation is how long a new task took, for each task and proxy.
+// propagation is how long what Swarm does to tasks took to reach clients, for each
+// task and proxy.
 type propagation struct {
 	command []time.Duration // from the docker command's start to the first answer
 	answer  []time.Duration // from the task's RUNNING to the first answer
 	// stored is how much of answer had passed before the managers had stored
 	// RUNNING: nobody who reads Swarm can know of it earlier. One for each task.
 	stored []time.Duration
+	// starting is when each part had done its own, since RUNNING, and stopping the
+	// same since a task was told to stop.
+	starting, stopping steps
+	// stray is how long requests reached a task after it had been told to stop;
+	// failed counts the requests of that time that did.
+	stray  []time.Duration
+	failed int
 }
 
 func (p *propagation) add(began time.Time, t task, answers []answer) {
@@ -28,7 +39,7 @@ func (p *propagation) add(began time.Time, t task, answers []answer) {
 	}
 }
 
-func (p *propagation) report(b *testing.B) {
+func (p *propagation) reportStarts(b *testing.B) {
 	b.Helper()
 	noTimePerOperation(b)
 	report(b, "from-running", p.answer)
@@ -36,22 +47,54 @@ func (p *propagation) report(b *testing.B) {
 	report(b, "from-command", p.command)
 }
 
-// BenchmarkScaleUp measures how soon the second task of an app answers.
-func BenchmarkScaleUp(b *testing.B) { throughEach(b, scaleUp) }
-
-func scaleUp(b *testing.B) {
-	for b.Loop() {
-		var p propagation
-		for range *samplesEach {
-			known := settleToOne(b, "demo", "demo.local")
-			began := time.Now()
-			docker(b, "service", "scale", "--detach", "demo=2")
-			answers := firstAnswers(b, "demo.local", known)
-			p.add(began, taskOf(b, "demo", answers[0].instance), answers)
-		}
-		settleToOne(b, "demo", "demo.local")
-		p.report(b)
+// BenchmarkPropagation measures, for every kind of proxy and every source, how
+// soon the second task of an app answers, and for how long requests still reach it
+// when it is told to stop. It prints a table of all, with the median time at which
+// each part of Interlock had done its own.
+func BenchmarkPropagation(b *testing.B) {
+	rows := []string{
+		"| ms | from | p50 | p99 | samples | stored | published | rendered | served | failed |",
+		"|---|---|---|---|---|---|---|---|---|---|",
 	}
+	throughEach(b, func(b *testing.B) {
+		for b.Loop() {
+			p := propagate(b)
+			p.reportStarts(b)
+			report(b, "last-request-after-stop", p.stray)
+			b.ReportMetric(float64(p.failed), "failed")
+			rows = append(rows, p.rows(strings.TrimPrefix(b.Name(), "BenchmarkPropagation/"))...)
+		}
+	})
+	fmt.Fprintln(os.Stdout, strings.Join(rows, "\n"))
+}
+
+func (p *propagation) rows(name string) []string {
+	row := func(from string, samples, stored []time.Duration, s steps, failed string) string {
+		return fmt.Sprintf("| %s | %s | %s | %s | %d | %s | %s | %s |", name, from, round(samples, 0.5), round(samples, 0.99), len(samples),
+			round(stored, 0.5), s.cells(), failed)
+	}
+	return []string{
+		row("RUNNING to the first answer", p.answer, p.stored, p.starting, ""),
+		row("told to stop to the last request", p.stray, nil, p.stopping, fmt.Sprint(p.failed)),
+	}
+}
+
+func propagate(b *testing.B) *propagation {
+	b.Helper()
+	var p propagation
+	stops := watchStops(b)
+	for range *samplesEach {
+		known := settleToOne(b, "demo", "demo.local")
+		began := time.Now()
+		docker(b, "service", "scale", "--detach", "demo=2")
+		answers := firstAnswers(b, "demo.local", known)
+		started := taskOf(b, "demo", answers[0].instance)
+		p.add(began, started, answers)
+		p.starting.follow(b, started.Status.Timestamp)
+		p.stopOne(b, stops)
+	}
+	settleToOne(b, "demo", "demo.local")
+	return &p
 }
 
 // settleToOne scales an app to one task, waits until nobody else answers, and
@@ -99,7 +142,7 @@ func newService(b *testing.B) {
 			docker(b, "service", "rm", name)
 			pauseAnyhow()
 		}
-		p.report(b)
+		p.reportStarts(b)
 	}
 }
 

@@ -19,31 +19,17 @@ import (
 // gets its stop signal about a second after that.
 const askLonger = 3 * time.Second
 
-// BenchmarkStop measures for how long requests still reach a task that is told
-// to stop.
-func BenchmarkStop(b *testing.B) { throughEach(b, stop) }
-
-func stop(b *testing.B) {
-	stops := watchStops(b)
-	for b.Loop() {
-		var stray []time.Duration
-		lost := 0
-		for range *samplesEach {
-			known := settleToOne(b, "demo", "demo.local")
-			docker(b, "service", "scale", "--detach", "demo=2")
-			firstAnswers(b, "demo.local", known)
-			waitForTasks(b, "demo", 2)
-			docker(b, "service", "scale", "--detach", "demo=1")
-			instance, told := stops.next(b)
-			for _, seen := range askUntil(b, "demo.local", instance, told.Add(askLonger)) {
-				stray = append(stray, max(0, seen.last.Sub(told)))
-				lost += seen.failed
-			}
-		}
-		noTimePerOperation(b)
-		report(b, "last-request-after-stop", stray)
-		b.ReportMetric(float64(lost), "failed")
+// stopOne stops one of the demo app's two tasks.
+func (p *propagation) stopOne(b *testing.B, stops *stops) {
+	b.Helper()
+	waitForTasks(b, "demo", 2)
+	docker(b, "service", "scale", "--detach", "demo=1")
+	instance, told := stops.next(b)
+	for _, seen := range askUntil(b, "demo.local", instance, told.Add(askLonger)) {
+		p.stray = append(p.stray, max(0, seen.last.Sub(told)))
+		p.failed += seen.failed
 	}
+	p.stopping.follow(b, told)
 }
 
 // stops tells of tasks that are told to stop, as SwarmKit announces it.

@@ -140,7 +140,9 @@ func (r *reconciler) publish(snap *snapshot.Snapshot, k plan.Keeper, here place,
 	built, problems := r.routes.Build(r.taken(admitted.Snapshot), clusters)
 	for i, e := range r.settings.Extensions {
 		needed[i].networks, needed[i].secrets = built[i].Needs, r.materials(e.Name, snap, built[i].Table)
-		r.tables.publish(e.ServiceCluster, built[i], parameters(e), now)
+		if g := r.tables.publish(e.ServiceCluster, built[i], parameters(e), now); g != 0 {
+			r.log.Debug("table published", "cluster", e.ServiceCluster, "generation", g, "table", built[i].Version)
+		}
 		r.court(e.ServiceCluster).ward.Published(built[i].Version)
 		r.publishTrial(admitted.Snapshot, e, clusters[i], now)
 	}

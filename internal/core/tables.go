@@ -119,14 +119,15 @@ func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, rea
 	}
 }
 
-// publish makes a table the current one of its cluster, unless it already is.
-func (t *Tables) publish(cluster string, built route.Built, params render.Parameters, now time.Time) {
+// publish makes a table the current one of its cluster, and returns its generation;
+// 0: it already is.
+func (t *Tables) publish(cluster string, built route.Built, params render.Parameters, now time.Time) (generation uint64) {
 	fingerprint := fingerprint(params)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(cluster)
 	if c.publication.Table != nil && c.publication.Version == built.Version && c.params == fingerprint {
-		return
+		return 0
 	}
 	t.generation++
 	if route.Drains(c.publication.Table, built.Table) {
@@ -136,6 +137,7 @@ func (t *Tables) publish(cluster string, built route.Built, params render.Parame
 	c.params, c.published, c.answer.failure = fingerprint, now, ""
 	c.remember()
 	c.outdate()
+	return t.generation
 }
 
 // outdate must be called with mu held. Whoever watches looks again.
