@@ -70,6 +70,21 @@ func TestUnderscoresPassInFieldsAndTrailersWhereTheOperatorWantsThem(t *testing.
 	}
 }
 
+func TestWhatAClientSaysOfAnotherIsDropped(t *testing.T) {
+	const says = "Forwarded: for=192.0.2.1\r\nX-Forwarded-Host: other.local\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /x\r\nX-Forwarded-Proto: https\r\nX-Request-Id: mine\r\n"
+	for trusted, want := range map[string]bool{"127.0.0.0/8": true, "192.0.2.0/24": false} {
+		r := newRig(t, func(o *proxy.Options) { o.Trusted = []netip.Prefix{netip.MustParsePrefix(trusted)} })
+		r.serve(all(app(t, told)))
+		_, content := r.tells("GET / HTTP/1.1\r\nHost: demo.local\r\nConnection: close\r\n" + says + "\r\n")
+		for field := range strings.Lines(says) {
+			name, value, _ := strings.Cut(strings.TrimSpace(field), ": ")
+			if line := http.CanonicalHeaderKey(name) + "=" + value + "\n"; strings.Contains(content, line) != want {
+				t.Errorf("with %s trusted, %q reaches the app: %t", trusted, name, !want)
+			}
+		}
+	}
+}
+
 // Of a chain of proxies each may add a field of its own: the last is nearest, and
 // the first may be the client's invention.
 func TestAllThatATrustedProxySaysOfTheClientIsPassedOn(t *testing.T) {

@@ -94,6 +94,29 @@ func TestOneClientTooManyIsTurnedAwayAndTheOthersAreServed(t *testing.T) {
 	answered()
 }
 
+func TestOneAddressThatHasTooManyTakesNothingFromAnother(t *testing.T) {
+	r := newRig(t, func(o *proxy.Options) { o.Limits.ConnectionsPerAddress = 2 })
+	r.serve(all(app(t, echo)))
+	for range 2 {
+		r.dial()
+	}
+	eventually(t, "both are there", func() bool { return r.server.Figures().Open == 2 })
+	for address, want := range map[string]string{"127.0.0.1": "HTTP/1.1 503 ", "127.0.0.2": "HTTP/1.1 200 "} {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+		c, err := dialer.DialContext(t.Context(), "tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, getting("demo.local", "/")); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), want) {
+			t.Errorf("%s: %q, %v", address, got, err)
+		}
+	}
+}
+
 func TestAConnectionServesOnlySoManyRequests(t *testing.T) {
 	r := newRig(t, func(o *proxy.Options) { o.Limits.Requests = 3 })
 	r.serve(all(app(t, echo)))

@@ -4,12 +4,17 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/proxy"
@@ -79,6 +84,55 @@ func TestASessionIsResumedForItsOwnCertificateOnly(t *testing.T) {
 				connection.Close()
 			}
 		}
+	}
+}
+
+func TestWhoIsTooSlowToGreetOverTLSIsLeft(t *testing.T) {
+	r := newRig(t, func(o *proxy.Options) { o.Limits.Header = short })
+	for name, sent := range map[string]string{"nothing": "", "half a greeting": "\x16\x03\x01\x02\x00\x01\x00"} {
+		c, err := net.Dial("tcp", r.secureAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s is waited behind for ever", name)
+		}
+	}
+}
+
+// Over TLS nobody can be told in words without a handshake, which costs most of all.
+func TestUnderOverloadNewConnectionsOverTLSEndAtOnce(t *testing.T) {
+	r := newRig(t, func(o *proxy.Options) { o.Limits.Connections = 1 })
+	table, credentials := certified(t, app(t, echo), "a.test")
+	if err := r.server.Swap(table, credentials); err != nil {
+		t.Fatal(err)
+	}
+	dial := func() (*tls.Conn, error) {
+		return tls.Dial("tcp", r.secureAddr, &tls.Config{ServerName: "a.test", InsecureSkipVerify: true})
+	}
+	first, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	for range 10 {
+		if c, err := dial(); err == nil {
+			c.Close()
+			t.Fatal("one too many is served")
+		}
+	}
+	if _, err := io.WriteString(first, getting("a.test", "/")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(first); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
