@@ -47,6 +47,7 @@ func TestTheNativeProxyServesItsClusterBesideNginx(t *testing.T) {
 	waitForAnswer(t, "more.local", "more", "lb-01")
 	docker(t, "service", "rm", "more")
 	waitForStatus(t, "lb-01", "more.local", 503)
+	callsSurviveARollingUpdate(t, "fast", "lb-01")
 	docker(t, "service", "rm", "interlock", "fast-ext")
 	traffic.stop(t)
 
