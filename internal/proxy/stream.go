@@ -45,13 +45,15 @@ func newStream() *stream {
 	return s
 }
 
-// begin makes it a stream of a client's connection.
+// begin makes it a stream of a client's connection. It needs little stack, as
+// net/http's goroutine has not more.
 func (s *stream) begin(w http.ResponseWriter, r *http.Request, owner *conn) {
-	s.conn = conn{
-		link: link{Conn: s, socket: s, clock: owner.clock}, server: owner.server,
-		proto: owner.proto, name: owner.name, version: 2, number: owner.number, tlsVersion: owner.tlsVersion, cipher: owner.cipher,
-		remote: owner.remote, address: owner.address, trusted: owner.trusted,
-	}
+	c := &s.conn
+	*c = conn{}
+	c.Conn, c.socket, c.clock, c.server = s, s, owner.clock, owner.server
+	c.proto, c.name, c.version, c.number = owner.proto, owner.name, 2, owner.number
+	c.tlsVersion, c.cipher = owner.tlsVersion, owner.cipher
+	c.remote, c.address, c.trusted = owner.remote, owner.address, owner.trusted
 	s.w, s.request, s.control = w, r, *http.NewResponseController(w)
 	s.framed, s.ended, s.leftover = nil, false, nil
 	s.began, s.whole, s.left = false, false, 0
@@ -281,10 +283,14 @@ func (s *stream) writeTrailers() {
 }
 
 // finish ends what deadlines may do, and reports whether all of the answer was
-// sent. Nothing may follow.
+// written. Nothing may follow. The last of it net/http sends when the stream is
+// left, and has until then what a client may take for anything.
 func (s *stream) finish() bool {
 	s.reading.end()
 	s.writing.end()
+	if s.whole && s.answer.Content.Framing != http1.NoContent {
+		_ = s.control.SetWriteDeadline(time.Now().Add(s.conn.server.options().Limits.Send))
+	}
 	s.w, s.request, s.control = nil, nil, http.ResponseController{}
 	return s.whole
 }
