@@ -109,6 +109,7 @@ type Agent struct {
 	// What follows belongs to Run.
 	store   *store
 	good    *served // the last bundle that the proxy served; nil: none yet
+	inPlace *served // the bundle of which all files are in place that are not sensitive; nil: not known
 	process Process // nil while the proxy does not run
 	retry   retry
 }
@@ -215,8 +216,12 @@ func (a *Agent) ask(ctx context.Context, r request) error {
 // the core sends a bundle as soon as it sees the agent.
 func (a *Agent) loadLastGood() {
 	last, err := a.store.load(a.options.MaxBundleSize)
+	if last != nil && err != nil {
+		a.log.Warn("the last good bundle cannot be read; the one before it is used", "error", err)
+		err = nil
+	}
 	if err == nil && last != nil {
-		err = a.files.accept(&last.bundle)
+		err = a.files.accept(&last.bundle, last.bundle.Files)
 	}
 	switch {
 	case err != nil:

@@ -59,27 +59,41 @@ func (a *Agent) take(ctx context.Context, next served) error {
 	if err := a.prepare(ctx, next); err != nil {
 		return err
 	}
-	_, others := divide(next.bundle.Files)
+	before := a.inPlace
+	a.inPlace = nil
+	_, others := divide(changesOf(before, &next))
 	if err := a.files.place(others); err != nil {
-		a.putBack(next) // the proxy does not know of it
+		a.putBack(before, next) // the proxy does not know of it
 		return err
 	}
 	if err := a.activate(ctx, next.bundle.Token); err != nil {
-		if back := a.putBack(next); back {
+		if back := a.putBack(before, next); back {
 			a.goBack(ctx, err)
 		}
 		return err
 	}
+	a.inPlace = &next
 	return nil
+}
+
+// changesOf are the files of a bundle that another one has not, or not the same.
+// All are, where there is no other one.
+func changesOf(before, next *served) []render.File {
+	if before == nil {
+		return next.bundle.Files
+	}
+	changed, _ := render.Differences(&before.bundle, &next.bundle)
+	return changed
 }
 
 // prepare has the proxy look at a bundle whose sensitive files it puts in place
 // for that. They stay there unless the bundle is refused.
 func (a *Agent) prepare(ctx context.Context, next served) error {
-	if err := a.files.accept(&next.bundle); err != nil {
+	changed := changesOf(a.good, &next)
+	if err := a.files.accept(&next.bundle, changed); err != nil {
 		return &Refused{Reason: err.Error()}
 	}
-	if err := a.addSensitive(next); err != nil {
+	if err := a.addSensitive(next, changed); err != nil {
 		return err
 	}
 	err := a.check(ctx, next)
@@ -91,57 +105,37 @@ func (a *Agent) prepare(ctx context.Context, next served) error {
 
 // addSensitive places the sensitive files, beside those that the proxy has: they
 // may be nowhere else, not even for a check. Names are never used anew, so that
-// whatever the proxy reads meanwhile finds what it always did.
-func (a *Agent) addSensitive(next served) error {
-	if a.good != nil {
-		if name := changed(a.good.bundle.Files, next.bundle.Files); name != "" {
-			return &Refused{Reason: fmt.Sprintf("the bundle changes the content of the sensitive file %.200q, which is in use: another content needs another name", name)}
+// whatever the proxy reads meanwhile finds what it always did. Of thousands of
+// keys, few are new.
+func (a *Agent) addSensitive(next served, changed []render.File) error {
+	for _, file := range changed {
+		if before := a.goodFile(file.Path); before != nil && before.Sensitive && !before.Content.Equal(file.Content) {
+			return &Refused{Reason: fmt.Sprintf("the bundle changes the content of the sensitive file %.200q, which is in use: another content needs another name", file.Path)}
 		}
 	}
-	err := a.files.place(a.freshSensitive(next))
+	fresh, _ := divide(changed)
+	if a.process == nil {
+		fresh, _ = divide(next.bundle.Files)
+	}
+	err := a.files.place(fresh)
 	if err != nil {
 		a.removeSensitive(next)
 	}
 	return err
 }
 
-// freshSensitive are the sensitive files that are not in place: of thousands of
-// keys, few are new.
-func (a *Agent) freshSensitive(next served) (fresh []render.File) {
-	inPlace := make(map[string]bool)
-	if a.process != nil && a.good != nil {
-		for _, file := range a.good.bundle.Files {
-			inPlace[file.Path] = true
-		}
+// goodFile is the file of that path in the last good bundle; nil: there is none.
+func (a *Agent) goodFile(path string) *render.File {
+	if a.good == nil {
+		return nil
 	}
-	sensitive, _ := divide(next.bundle.Files)
-	return slices.DeleteFunc(sensitive, func(file render.File) bool { return inPlace[file.Path] })
+	return a.good.bundle.File(path)
 }
 
 // removeSensitive takes back what addSensitive has placed.
 func (a *Agent) removeSensitive(failed served) {
-	sensitive, _ := divide(failed.bundle.Files)
-	var keep []render.File
-	if a.good != nil {
-		keep = a.good.bundle.Files
-	}
-	a.files.remove(sensitive, keep)
-}
-
-// changed returns the path of a sensitive file that is in both lists with
-// another content, or nothing.
-func changed(before, after []render.File) string {
-	known := make(map[string]render.Content)
-	sensitive, _ := divide(before)
-	for _, file := range sensitive {
-		known[file.Path] = file.Content
-	}
-	for _, file := range after {
-		if content, both := known[file.Path]; both && !content.Equal(file.Content) {
-			return file.Path
-		}
-	}
-	return ""
+	sensitive, _ := divide(changesOf(a.good, &failed))
+	a.files.remove(slices.DeleteFunc(sensitive, func(file render.File) bool { return a.goodFile(file.Path) != nil }))
 }
 
 func divide(list []render.File) (sensitive, others []render.File) {
@@ -158,7 +152,8 @@ func divide(list []render.File) (sensitive, others []render.File) {
 // check lets the proxy look at the files before they are in place.
 func (a *Agent) check(ctx context.Context, next served) error {
 	_, others := divide(next.bundle.Files)
-	root, err := a.files.stage(others)
+	_, changed := divide(changesOf(a.inPlace, &next))
+	root, err := a.files.stage(others, changed)
 	if err != nil {
 		return err
 	}
@@ -185,17 +180,24 @@ func (a *Agent) activate(ctx context.Context, token string) error {
 }
 
 // putBack restores the files from before a bundle that failed, and says whether
-// there are any and they are all in place.
-func (a *Agent) putBack(failed served) bool {
+// there are any and they are all in place. Before is what was in place then.
+func (a *Agent) putBack(before *served, failed served) bool {
 	if a.good == nil {
-		a.files.remove(failed.bundle.Files, nil)
+		a.files.remove(failed.bundle.Files)
 		return false
 	}
-	err := a.files.place(a.good.bundle.Files)
+	back := a.good.bundle.Files
+	if before == a.good {
+		back = changesOf(&failed, a.good)
+	}
+	err := a.files.place(back)
 	if err != nil {
 		a.log.Error("the files from before could not be put back; the proxy is left as it is", "error", err)
+	} else {
+		a.inPlace = a.good
 	}
-	a.files.remove(failed.bundle.Files, a.good.bundle.Files)
+	_, added := render.Differences(&failed.bundle, &a.good.bundle)
+	a.files.remove(added)
 	return err == nil
 }
 
@@ -221,17 +223,21 @@ func (a *Agent) goBack(ctx context.Context, cause error) {
 
 // took notes that the proxy serves next.
 func (a *Agent) took(next served) {
-	if a.good != nil {
-		a.files.remove(a.good.bundle.Files, next.bundle.Files)
+	before := a.good
+	if before != nil {
+		_, gone := render.Differences(&before.bundle, &next.bundle)
+		a.files.remove(gone)
 	}
-	unchanged := a.good != nil && a.good.version == next.version && a.good.tableVersion == next.tableVersion
 	a.good = &next
+	if a.inPlace != nil && a.inPlace.version == next.version {
+		a.inPlace = a.good
+	}
 	a.retry.stop()
 	a.board.serve(&next)
-	if unchanged {
+	if before != nil && before.version == next.version && before.tableVersion == next.tableVersion {
 		return
 	}
-	if err := a.store.save(&next); err != nil {
+	if err := a.store.save(before, &next); err != nil {
 		// It is served all the same; a restart would begin with an older one.
 		a.log.Error("the last good bundle could not be saved", "error", err)
 	}

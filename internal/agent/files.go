@@ -25,37 +25,53 @@ type files struct {
 	maxSize int      // of a bundle, in bytes
 }
 
-// accept says whether a bundle may be placed at all.
-func (f *files) accept(b *render.Bundle) error {
+// accept says whether a bundle may be placed at all. Those of its files that have
+// not changed since one that was accepted need not be looked at.
+func (f *files) accept(b *render.Bundle, changed []render.File) error {
 	if size := b.Size(); size > f.maxSize {
 		return fmt.Errorf("the bundle has %d bytes; at most %d are taken", size, f.maxSize)
 	}
 	if len(b.Files) > maxFiles {
 		return fmt.Errorf("the bundle has %d files; at most %d are taken", len(b.Files), maxFiles)
 	}
-	seen, within := make(map[string]bool, len(b.Files)), make(map[string]bool)
-	for _, file := range b.Files {
-		if _, _, err := f.locate(&file); err != nil {
-			return err
-		}
-		if seen[file.Path] {
-			return fmt.Errorf("the bundle has the file %.200q twice", file.Path)
-		}
-		seen[file.Path] = true
-		for folder := filepath.Dir(file.Path); len(folder) > 1; folder = filepath.Dir(folder) {
-			within[folder] = true
-		}
-		if file.Mode&^fs.ModePerm != 0 {
-			return fmt.Errorf("the bundle's file %.200q has the mode %v; only permission bits are taken", file.Path, file.Mode)
-		}
-		if file.Sensitive && file.Mode&0o077 != 0 {
-			return fmt.Errorf("the bundle's file %.200q is sensitive, but its mode %v lets others use it", file.Path, file.Mode)
+	for i := 1; i < len(b.Files); i++ {
+		switch before, here := b.Files[i-1].Path, b.Files[i].Path; strings.Compare(before, here) {
+		case 0:
+			return fmt.Errorf("the bundle has the file %.200q twice", here)
+		case 1:
+			return fmt.Errorf("the bundle has the file %.200q after %.200q, out of order", here, before)
 		}
 	}
-	for _, file := range b.Files {
-		if within[file.Path] {
-			return fmt.Errorf("the bundle has %.200q as a file and as a folder", file.Path)
+	for i := range changed {
+		if err := f.acceptFile(b, &changed[i]); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// acceptFile says whether a file of a bundle may be placed beside the others.
+func (f *files) acceptFile(b *render.Bundle, file *render.File) error {
+	if _, _, err := f.locate(file); err != nil {
+		return err
+	}
+	if file.Mode&^fs.ModePerm != 0 {
+		return fmt.Errorf("the bundle's file %.200q has the mode %v; only permission bits are taken", file.Path, file.Mode)
+	}
+	if file.Sensitive && file.Mode&0o077 != 0 {
+		return fmt.Errorf("the bundle's file %.200q is sensitive, but its mode %v lets others use it", file.Path, file.Mode)
+	}
+	both := ""
+	if at, _ := b.Find(file.Path + "/"); at < len(b.Files) && strings.HasPrefix(b.Files[at].Path, file.Path+"/") {
+		both = file.Path
+	}
+	for folder := filepath.Dir(file.Path); len(folder) > 1; folder = filepath.Dir(folder) {
+		if b.File(folder) != nil {
+			both = folder
+		}
+	}
+	if both != "" {
+		return fmt.Errorf("the bundle has %.200q as a file and as a folder", both)
 	}
 	return nil
 }
@@ -94,20 +110,49 @@ func below(folder, path string) (rest string, found bool) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
-// stage writes the files below a folder of their own, which is to be removed
-// with unstage. Sensitive files are not for it: they are placed before a check.
-func (f *files) stage(list []render.File) (root string, err error) {
+// stage makes the files appear below a folder of their own, which is to be removed
+// with unstage: those that changed are written there, for the others there are
+// links to where they are in place. Sensitive files are not for it: they are placed
+// before a check.
+func (f *files) stage(list, changed []render.File) (root string, err error) {
 	root, err = os.MkdirTemp(f.staging, "interlock-check-")
 	if err != nil {
 		return "", fmt.Errorf("making a folder for a check: %w", err)
 	}
-	for _, file := range list {
-		if err := replaceFile(root, strings.TrimPrefix(file.Path, "/"), file.Mode, file.Data(), false); err != nil {
-			unstage(root)
-			return "", fmt.Errorf("staging a file: %w", err)
-		}
+	if err := fill(root, list, changed); err != nil {
+		unstage(root)
+		return "", fmt.Errorf("staging a file: %w", err)
 	}
 	return root, nil
+}
+
+// fill takes both lists in the order of their paths.
+func fill(folder string, list, changed []render.File) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	made := ""
+	for _, file := range list {
+		name := strings.TrimPrefix(file.Path, "/")
+		if dir := filepath.Dir(name); dir != made {
+			if err := root.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			made = dir
+		}
+		if len(changed) > 0 && changed[0].Path == file.Path {
+			changed = changed[1:]
+			err = writeNew(root, name, file.Mode, file.Data(), false)
+		} else {
+			err = root.Symlink(file.Path, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unstage removes what stage wrote. What is left behind goes with the container.
@@ -116,8 +161,8 @@ func unstage(root string) { _ = os.RemoveAll(root) }
 // place writes the files where they belong, each in one step: a reader sees
 // the file from before or the new one, whole. Nothing waits for the disk: what has
 // to outlive the machine's end is the store's, from which an agent that starts
-// places them anew. Where the folder for sensitive
-// files is not what it has to be, the error is a *Refused.
+// places them anew. Where the folder for sensitive files is not what it has to be,
+// the error is a *Refused.
 func (f *files) place(list []render.File) error {
 	if slices.ContainsFunc(list, func(file render.File) bool { return file.Sensitive }) {
 		if err := f.memory.prepare(); err != nil {
@@ -139,17 +184,10 @@ func (f *files) place(list []render.File) error {
 	return nil
 }
 
-// remove deletes the files of list but those that keep has too. One that stays
-// behind harms nothing: no file names it any more.
-func (f *files) remove(list, keep []render.File) {
-	kept := make(map[string]bool, len(keep))
-	for _, file := range keep {
-		kept[file.Path] = true
-	}
+// remove deletes files. One that stays behind harms nothing: no file names it any
+// more.
+func (f *files) remove(list []render.File) {
 	for _, file := range list {
-		if kept[file.Path] {
-			continue
-		}
 		if folder, rest, err := f.locate(&file); err == nil {
 			removeFile(folder, rest)
 		}

@@ -69,8 +69,10 @@ func (a *Agent) lost() {
 // restart starts the proxy with the last good bundle.
 func (a *Agent) restart(ctx context.Context) {
 	a.retry.stop()
+	a.inPlace = nil
 	err := a.files.place(a.good.bundle.Files)
 	if err == nil {
+		a.inPlace = a.good
 		err = a.activate(ctx, a.good.bundle.Token)
 	}
 	if ctx.Err() != nil {

@@ -28,7 +28,7 @@ func savedBundle(t *testing.T) (s *store, saved *served, path string) {
 		{Path: "/etc/a", Mode: 0o644, Content: render.NewContent([]byte("one\x00\xff"))}, {Path: "/etc/b", Mode: 0o600, Content: render.NewContent([]byte("the private key")), Sensitive: true},
 	}}
 	saved = &served{b, b.Version(), "table"}
-	if err := s.save(saved); err != nil {
+	if err := s.save(nil, saved); err != nil {
 		t.Fatal(err)
 	}
 	return s, saved, filepath.Join(dir, lastGoodFile)
@@ -96,7 +96,7 @@ func TestALastGoodBundleThatIsNotOursIsNamedForWhatItIs(t *testing.T) {
 	expect("under another identity")
 	s.vault.key = func() ([]byte, error) { return nil, errors.New("no identity") }
 	expect("no identity")
-	if err := s.save(saved); err == nil {
+	if err := s.save(nil, saved); err == nil {
 		t.Error("a bundle was saved without a key")
 	}
 	s.vault.key = sameKey

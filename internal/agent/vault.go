@@ -3,6 +3,9 @@ package agent
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
@@ -34,6 +37,17 @@ func (v vault) open(sealed []byte, label string) ([]byte, error) {
 		return nil, errSealed
 	}
 	return content, nil
+}
+
+// fingerprint tells keys apart, and tells nothing else of them.
+func (v vault) fingerprint() (string, error) {
+	key, err := v.key()
+	if err != nil {
+		return "", fmt.Errorf("there is no storage key: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("fingerprint of a storage key"))
+	return hex.EncodeToString(mac.Sum(nil)[:8]), nil
 }
 
 // aead takes a random nonce for each sealing and puts it first.

@@ -70,6 +70,20 @@ func (b *Bundle) hash(content func(*File) []byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// File is the file at a path; nil: there is none.
+func (b *Bundle) File(path string) *File {
+	at, there := b.Find(path)
+	if !there {
+		return nil
+	}
+	return &b.Files[at]
+}
+
+// Find is where the file at a path stands among the files, or would stand.
+func (b *Bundle) Find(path string) (at int, there bool) {
+	return slices.BinarySearchFunc(b.Files, path, func(f File, path string) int { return strings.Compare(f.Path, path) })
+}
+
 // Size is the number of bytes of all files together.
 func (b *Bundle) Size() int {
 	size := 0

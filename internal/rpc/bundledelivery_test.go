@@ -83,6 +83,8 @@ func TestAProxyIsSentWhatChanged(t *testing.T) {
 		t.Errorf("the second one is the change %v", change)
 	}
 	// Its word counts, not what it was sent.
+	proxy.says(two.Version(), "two")
+	awaitStatus(t, d, "it serves the second one", serving(two.Version()))
 	proxy.says("something else", "two")
 	awaitStatus(t, d, "it serves something else", serving("something else"))
 	deliver(three)
