@@ -92,9 +92,14 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 			return c, nil
 		}
 		stale := c.reused && x.reply.w == 0 && !tookTooLong(err)
+		untouched := x.upload.whole && x.reply.w == 0 && unprocessed(err)
 		x.conn.asks.Store(nil)
 		c.Close()
 		switch {
+		case untouched && c.reused:
+			return nil, errUnprocessed
+		case untouched:
+			return nil, unreached{err}
 		case c.reused && errors.Is(err, errSpoke): // what it would answer belongs to nobody
 		case stale:
 			return nil, errStale
@@ -105,9 +110,10 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 }
 
 var (
-	errStale     = errors.New("the endpoint closed a connection that was kept open")
-	errNoTrust   = errors.New("the endpoint's certificate must be verified, and no authority is trusted")
-	errBadAnswer = errors.New("the endpoint's answer is malformed")
+	errStale       = errors.New("the endpoint closed a connection that was kept open")
+	errUnprocessed = errors.New("the endpoint did nothing of a request, as it was closing the connection")
+	errNoTrust     = errors.New("the endpoint's certificate must be verified, and no authority is trusted")
+	errBadAnswer   = errors.New("the endpoint's answer is malformed")
 )
 
 // tryAnother notes a failure, and decides whether the request goes on to another
@@ -118,7 +124,7 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 	twice := x.request.Idempotent() && x.upload.whole && x.reply.w == 0
 	trial.again = nil
 	switch {
-	case errors.Is(err, errStale) && twice:
+	case errors.Is(err, errStale) && twice, errors.Is(err, errUnprocessed):
 		trial.again = e
 		return true
 	case errors.Is(err, errDrained):

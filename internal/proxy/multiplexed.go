@@ -126,6 +126,22 @@ func (e *endpoint) share(host string, fresh bool) (m *multiplexed, reused, open 
 	return nil, false, true
 }
 
+// unprocessed reports whether an endpoint has said that it did nothing of a request,
+// so that any may be sent again (RFC 9113, section 8.7).
+func unprocessed(err error) bool {
+	if refused, is := errors.AsType[h2.StreamError](err); is {
+		return refused.Code == h2.ErrCodeRefusedStream
+	}
+	// x/net/http2 tells these by their text alone. Of a connection that is being
+	// closed they are the requests behind the last one that GOAWAY names, and those
+	// that were never sent.
+	switch fmt.Sprint(err) {
+	case "http2: Transport received Server's graceful shutdown GOAWAY", "http2: client conn not usable":
+		return true
+	}
+	return false
+}
+
 // join lets others share a connection; false: the endpoint takes no requests.
 func (e *endpoint) join(m *multiplexed) bool {
 	e.mu.Lock()

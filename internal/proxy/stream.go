@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/interlock-lb/interlock/internal/proxy/http1"
@@ -96,6 +99,9 @@ func (s *stream) head() (buf []byte, received int) {
 		head = http1.AppendLength(head, r.ContentLength)
 	case r.ContentLength < 0:
 		head = http1.AppendContent(head, http1.Content{Framing: http1.Chunked})
+	}
+	if len(r.Trailer) > 0 {
+		head = appendText(head, "Trailer", strings.Join(slices.Sorted(maps.Keys(r.Trailer)), ", "))
 	}
 	s.ended = r.ContentLength == 0
 	head = append(head, "\r\n"...)
