@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,6 +107,28 @@ func TestIdleConnectionsToADrainedEndpointAreClosedAtOnce(t *testing.T) {
 	case <-closed:
 	case <-time.After(patience):
 		t.Error("the connection is still open")
+	}
+}
+
+func TestASwapLeavesPoolsAsTheyAreThatHaveNotChanged(t *testing.T) {
+	r := newRig(t)
+	table := with(all(app(t, echo)), listen(t, func(c net.Conn) { c.Close() }))
+	table.Upstreams[0].FailTimeout = time.Hour
+	r.serve(table)
+	for range 4 {
+		r.says(getting("demo.local", "/"))
+	}
+	r.health(1, 1)
+	before := r.server.Figures().Dialled
+	for i := range 20 {
+		next := *table
+		next.Hosts = append(slices.Clip(table.Hosts), route.VirtualHost{Name: fmt.Sprintf("other-%d.local", i), Routes: table.Hosts[0].Routes})
+		r.serve(&next)
+		r.posts(1) // which the endpoint that is set aside would lose
+	}
+	r.health(1, 1)
+	if after := r.server.Figures().Dialled; after != before {
+		t.Errorf("%d connections were made anew", after-before)
 	}
 }
 
