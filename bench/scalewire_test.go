@@ -34,7 +34,7 @@ func BenchmarkLargeTable(b *testing.B) {
 	var next *route.Table
 	var files, another render.Bundle
 	// Each change is undone by the next one.
-	renderer, served := native.Memory{}, newNativeProxy()
+	renderer, text, served := native.Memory{}, nginx.Memory{}, newNativeProxy()
 	turn := 0
 	steps := []struct {
 		name string
@@ -63,6 +63,11 @@ func BenchmarkLargeTable(b *testing.B) {
 			return err
 		}},
 		{"render-nginx", func() (err error) { _, err = (&nginx.Renderer{}).Render(next, parameters, nil); return err }},
+		{"render-nginx-change", func() (err error) {
+			turn++
+			_, err = text.Render([]*route.Table{before, next}[turn%2], parameters, nil)
+			return err
+		}},
 		{"render-native", func() (err error) { files, err = (&native.Renderer{}).Render(next, parameters, nil); return err }},
 		{"render-native-change", func() (err error) {
 			another, turn = files, turn+1
@@ -83,6 +88,8 @@ func BenchmarkLargeTable(b *testing.B) {
 	for b.Loop() {
 		// What is remembered is there already when something changes.
 		_, err := renderer.Render(before, parameters, nil)
+		check(b, err)
+		_, err = text.Render(before, parameters, nil)
 		check(b, err)
 		for _, step := range steps {
 			began := cpuTime()

@@ -40,7 +40,7 @@ func nginxRenderer(templateFile string, log *slog.Logger) (extension.Renderer, e
 	text, err := readTemplate(templateFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &builtin, nil
+		return &nginx.Memory{Renderer: builtin}, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading the custom template: %w", err)
 	}

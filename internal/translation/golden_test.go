@@ -102,7 +102,7 @@ func acceptedByNginx(t *testing.T, o outcome) {
 			t.Fatal(err)
 		}
 	}
-	fixture.NginxAccepts(t, o.conf, dir, map[string]string{
+	fixture.NginxAccepts(t, o.conf, nil, dir, map[string]string{
 		nginx.TempDir: dir, path.Dir(nginx.StatusSocket) + "/": dir + "/", "/var/run/proxy.pid": dir + "/pid",
 		"AUTHORITIES": authorities(t, dir),
 	})

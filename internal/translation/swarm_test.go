@@ -146,7 +146,8 @@ func translate(t testing.TB, swarm *fixture.Swarm, networks []string, config map
 	if arrived.Version() != tables[0].Version() {
 		t.Fatal("the table changes on its way")
 	}
-	renderer := nginx.Renderer{ServerInfo: "interlock/test"}
+	// What is divided, and that nothing is lost by it, is tested beside the renderer.
+	renderer := nginx.Renderer{ServerInfo: "interlock/test", Split: render.Split{Whole: 1 << 20}}
 	options := map[string]any{"User": "www-data"}
 	for k, v := range config {
 		options[k] = v

@@ -26,3 +26,11 @@ func (u underTest) SecureAddress() string { return fmt.Sprintf("127.0.0.1:%d", u
 func TestItBehavesAsAllProxiesDo(t *testing.T) {
 	behaviour.Run(t, behaviour.Nginx, func(t *testing.T) behaviour.Proxy { return underTest{newRig(t)} })
 }
+
+func TestInPartsItBehavesAsAllProxiesDo(t *testing.T) {
+	behaviour.Run(t, behaviour.Nginx, func(t *testing.T) behaviour.Proxy {
+		r := newRig(t)
+		r.split = inParts
+		return underTest{r}
+	})
+}

@@ -42,6 +42,7 @@ type rig struct {
 	sslPort uint16
 	// credentials are those at hand when a table is rendered.
 	credentials render.Credentials
+	split       render.Split
 	options     agent.Options
 	agent       *agent.Agent
 	cancel      context.CancelFunc
@@ -144,7 +145,7 @@ func (r *rig) render(port uint16, table *route.Table, config map[string]any) ren
 		"AccessLogPath": r.path("access.log"), "ErrorLogPath": r.path("error.log"),
 	}
 	maps.Copy(options, config)
-	renderer := rendernginx.Renderer{ServerInfo: "interlock/test", StatusSocket: r.path("run/status.sock"), TempDir: r.path("state/nginx"), KeyDir: r.path("keys")}
+	renderer := rendernginx.Renderer{ServerInfo: "interlock/test", StatusSocket: r.path("run/status.sock"), TempDir: r.path("state/nginx"), KeyDir: r.path("keys"), Split: r.split}
 	b, err := renderer.Render(table, render.Parameters{
 		Port: port, SSLPort: r.sslPort, PublishedSSLPort: r.sslPort, ConfigPath: r.path("etc/nginx.conf"), Config: options,
 	}, r.credentials)

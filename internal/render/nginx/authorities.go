@@ -30,6 +30,6 @@ func authorities(o *Options, v any) error {
 // authoritiesFile stands beside the main file. Its name is the hash of its
 // content, so that a file that running workers were started from never changes.
 func (o *Options) authoritiesFile(configPath string) render.File {
-	data := []byte(o.SSLBackendAuthorities)
-	return render.File{Path: path.Join(path.Dir(configPath), "authorities-"+contentHash(data)+".pem"), Mode: 0o644, Content: render.NewContent(data)}
+	content := render.NewContent([]byte(o.SSLBackendAuthorities))
+	return render.File{Path: path.Join(path.Dir(configPath), "authorities-"+shortHash(content)+".pem"), Mode: 0o644, Content: content}
 }

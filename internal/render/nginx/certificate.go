@@ -17,6 +17,8 @@ type certificate struct {
 	chain, key string // paths
 	// id is the same for those that prove the same names.
 	id string
+	// file has both; it has no path where the proxies have them.
+	file render.File
 }
 
 // Keyring has the certificates of a table's hosts, and the files that they are in.
@@ -56,27 +58,41 @@ func (k *Keyring) certificate(v *route.VirtualHost) *certificate {
 	if k.mounted {
 		c.chain, c.key = path.Join(render.MountedDir, v.Credential.Chain.Name), path.Join(render.MountedDir, v.Credential.Key.Name)
 	} else {
-		c.chain = k.file(pair)
-		c.key = c.chain
+		c.file = k.file(pair)
+		c.chain, c.key = c.file.Path, c.file.Path
 	}
 	c.id = contentHash([]byte(c.chain + "\n" + c.key))
+	k.keep(c)
 	return c
+}
+
+// keep has the files of a certificate among those that have been asked for. There
+// may be no certificate.
+func (k *Keyring) keep(c *certificate) {
+	if c != nil && c.file.Path != "" {
+		k.files[c.file.Path] = c.file
+	}
 }
 
 // file puts chain and key into one, which nginx takes for both. Its name is the
 // hash of its content: a file that running workers were started from never
 // changes, and a renewal changes nginx.conf and so its token.
-func (k *Keyring) file(pair render.Pair) string {
+func (k *Keyring) file(pair render.Pair) render.File {
 	data := pair.Chain
 	if !bytes.Equal(pair.Chain, pair.Key) {
 		data = slices.Concat(pair.Chain, []byte("\n"), pair.Key)
 	}
-	name := path.Join(k.dir, contentHash(data)+".pem")
-	k.files[name] = render.File{Path: name, Mode: 0o600, Content: render.NewContent(data), Sensitive: true}
-	return name
+	content := render.NewContent(data)
+	return render.File{Path: path.Join(k.dir, shortHash(content)+".pem"), Mode: 0o600, Content: content, Sensitive: true}
 }
 
 func contentHash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:16])
+}
+
+// shortHash is what files are named by that never change.
+func shortHash(c render.Content) string {
+	hash := c.Hash()
+	return hex.EncodeToString(hash[:16])
 }

@@ -106,8 +106,13 @@ func compareGolden(t *testing.T, path string, got []byte) {
 // acceptedByNginx moves the places that nginx writes to below the test's folder.
 func acceptedByNginx(t *testing.T, conf []byte) {
 	t.Helper()
+	allAcceptedByNginx(t, conf, nil)
+}
+
+func allAcceptedByNginx(t *testing.T, conf []byte, parts map[string][]byte) {
+	t.Helper()
 	dir := t.TempDir()
-	fixture.NginxAccepts(t, conf, dir, map[string]string{
+	fixture.NginxAccepts(t, conf, parts, dir, map[string]string{
 		TempDir: dir, StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid",
 	})
 }

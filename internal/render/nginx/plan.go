@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,8 +17,8 @@ import (
 // plan is a table in nginx's terms: an nginx upstream has one list of servers,
 // so every distinct way to forward becomes a pool.
 type plan struct {
-	pools    []*pool // sorted by name; only those with servers
-	hosts    []host
+	pools    []*pool    // sorted by name where there are no parts; only those with servers
+	hosts    []*host    // sorted by name
 	fallback []location // answers for unknown hosts; empty: nobody does
 	cookies  []string   // in lower case, sorted: those that requests stick to
 
@@ -26,6 +27,10 @@ type plan struct {
 	severalCertificates bool
 	passthrough         []handed
 	streamPools         []*pool // sorted by name; only those with servers
+	// own are the hosts that the table names, in its order.
+	own []*host
+	// turn tells this plan from others.
+	turn uint64
 	// refused have no certificate, but a wildcard above them has; kept are
 	// below a wildcard that is handed through, and are not. Both sorted.
 	refused, kept []string
@@ -42,6 +47,8 @@ type pool struct {
 	// reuse keeps connections for later requests.
 	reuse   bool
 	servers []server
+	// turn is the last plan that the pool was met in.
+	turn uint64
 }
 
 type server struct {
@@ -77,32 +84,34 @@ type location struct {
 
 // planner finds the pools that the routes of a table need.
 type planner struct {
-	upstreams map[string]*route.Upstream
+	upstreams []route.Upstream // sorted by name
 	pools     map[string]*pool
 	keys      *Keyring
+	recall    *recall
 }
 
-func newPlan(t *route.Table, keys *Keyring) (*plan, error) {
-	p := planner{upstreams: make(map[string]*route.Upstream, len(t.Upstreams)), pools: make(map[string]*pool), keys: keys}
-	for i := range t.Upstreams {
-		p.upstreams[t.Upstreams[i].Name] = &t.Upstreams[i]
+// newPlan plans anew what the last plan does not have.
+func newPlan(t *route.Table, keys *Keyring, last *division) (*plan, error) {
+	p := planner{upstreams: t.Upstreams, pools: make(map[string]*pool), keys: keys, recall: newRecall(last, t, keys)}
+	result := &plan{hosts: make([]*host, 0, len(t.Hosts)), turn: p.recall.turn}
+	if p.recall.otherHosts {
+		if err := distinctHosts(t.Hosts); err != nil {
+			return nil, err
+		}
 	}
-	result := &plan{hosts: make([]host, 0, len(t.Hosts))}
-	seen := make(map[string]bool, len(t.Hosts))
 	for i := range t.Hosts {
 		v := &t.Hosts[i]
-		// nginx would serve one of the two and only warn about the other.
-		if name := strings.ToLower(v.Name); seen[name] {
-			return nil, fmt.Errorf("the table has the host %.80q twice", v.Name)
-		} else {
-			seen[name] = true
+		h := p.recall.host(v)
+		if h == nil {
+			var err error
+			if h, err = p.host(v); err != nil {
+				return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
+			}
 		}
-		h, err := p.host(v)
-		if err != nil {
-			return nil, fmt.Errorf("host %.80q: %w", v.Name, err)
-		}
+		keys.keep(h.certificate)
 		result.hosts = append(result.hosts, h)
 	}
+	result.own = slices.Clone(result.hosts)
 	if err := p.secure(t, result); err != nil {
 		return nil, err
 	}
@@ -110,8 +119,22 @@ func newPlan(t *route.Table, keys *Keyring) (*plan, error) {
 	if result.fallback, err = p.locations("", t.Default); err != nil {
 		return nil, fmt.Errorf("default: %w", err)
 	}
-	p.finish(result)
+	result.collect()
 	return result, nil
+}
+
+// distinctHosts fails for a host that is there twice: nginx would serve one of the
+// two and only warn about the other.
+func distinctHosts(hosts []route.VirtualHost) error {
+	seen := make(map[string]bool, len(hosts))
+	for i := range hosts {
+		name := strings.ToLower(hosts[i].Name)
+		if seen[name] {
+			return fmt.Errorf("the table has the host %.80q twice", hosts[i].Name)
+		}
+		seen[name] = true
+	}
+	return nil
 }
 
 // textSize is about how many bytes the file of a plan has: growing a buffer of
@@ -138,8 +161,8 @@ func (p *plan) http2() bool {
 	return slices.ContainsFunc(p.pools, func(p *pool) bool { return p.http2 })
 }
 
-func (p *planner) host(v *route.VirtualHost) (host, error) {
-	h := host{name: v.Name, certificate: p.keys.certificate(v)}
+func (p *planner) host(v *route.VirtualHost) (*host, error) {
+	h := &host{name: v.Name, certificate: p.keys.certificate(v)}
 	for _, r := range v.Redirects {
 		if r.Scheme == "http" {
 			h.target = r.Target
@@ -156,27 +179,39 @@ func (p *planner) host(v *route.VirtualHost) (host, error) {
 	return h, err
 }
 
-// finish collects the pools that have somebody to forward to.
-func (p *planner) finish(result *plan) {
-	for _, pool := range p.pools {
-		if len(pool.servers) == 0 {
-			continue
-		}
-		if pool.stream {
-			result.streamPools = append(result.streamPools, pool)
-			continue
-		}
-		result.pools = append(result.pools, pool)
-		if pool.affinity.Cookie != "" {
-			result.cookies = append(result.cookies, strings.ToLower(pool.affinity.Cookie))
+// collect finds the pools that have somebody to forward to, in the order in which
+// the hosts have them.
+func (p *plan) collect() {
+	cookies := make(map[string]bool)
+	meet := func(pool *pool) (first bool) {
+		first = pool.turn != p.turn && len(pool.servers) > 0
+		pool.turn = p.turn
+		return first
+	}
+	in := func(list []location) {
+		for i := range list {
+			if pool := list[i].pool; meet(pool) {
+				p.pools = append(p.pools, pool)
+				if pool.affinity.Cookie != "" {
+					cookies[strings.ToLower(pool.affinity.Cookie)] = true
+				}
+			}
 		}
 	}
-	byName := func(a, b *pool) int { return strings.Compare(a.name, b.name) }
-	slices.SortFunc(result.pools, byName)
-	slices.SortFunc(result.streamPools, byName)
-	slices.Sort(result.cookies)
-	result.cookies = slices.Compact(result.cookies)
+	for _, h := range p.hosts {
+		in(h.locations)
+	}
+	in(p.fallback)
+	p.cookies = slices.Sorted(maps.Keys(cookies))
+	for _, h := range p.passthrough {
+		if h.pool != nil && meet(h.pool) {
+			p.streamPools = append(p.streamPools, h.pool)
+		}
+	}
+	slices.SortFunc(p.streamPools, byPoolName)
 }
+
+func byPoolName(a, b *pool) int { return strings.Compare(a.name, b.name) }
 
 // locations turns routes into locations. "/app" and "/app/" are one location to
 // nginx, which refuses a file that has one twice: such routes share it, in the
@@ -235,23 +270,39 @@ func (p *planner) pool(host string, f *route.Forward) (*pool, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
 	made := &pool{affinity: f.Affinity, balance: f.Balance, reuse: true}
 	scope := ""
-	if len(names) > 0 && p.upstreams[names[0]] != nil && p.upstreams[names[0]].TLS != nil {
+	if first := p.upstream(names); first != nil && first.TLS != nil {
 		scope, made.reuse = "host "+host, host != "" && !strings.HasPrefix(host, "*.")
 	}
 	return p.fill(made, f, scope)
+}
+
+// upstream returns the first of the names; nil: there is none, or no such upstream.
+func (p *planner) upstream(names []string) *route.Upstream {
+	if len(names) == 0 {
+		return nil
+	}
+	at, there := slices.BinarySearchFunc(p.upstreams, names[0], func(u route.Upstream, name string) int { return strings.Compare(u.Name, name) })
+	if !there {
+		return nil
+	}
+	return &p.upstreams[at]
 }
 
 // fill gives a pool its name and servers, or returns the one that is there.
 func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error) {
 	names := slices.Compact(slices.Sorted(slices.Values(f.Upstreams)))
 	made.name = poolName(names, f, scope)
-	if known := p.pools[made.name]; known != nil {
+	known := p.pools[made.name]
+	if known == nil {
+		known = p.recall.pool(made.name, names)
+	}
+	if known != nil {
 		return known, nil
 	}
 	upstreams := make([]*route.Upstream, 0, len(names))
 	for _, name := range names {
-		u, known := p.upstreams[name]
-		if !known {
+		u := p.upstream([]string{name})
+		if u == nil {
 			return nil, fmt.Errorf("the table has no upstream %.80q", name)
 		}
 		upstreams = append(upstreams, u)
@@ -261,7 +312,7 @@ func (p *planner) fill(made *pool, f *route.Forward, scope string) (*pool, error
 		name := u.Name
 		if i == 0 {
 			made.tls, made.http2 = u.TLS, u.HTTP2
-		} else if !u.SpokenToAlike(p.upstreams[names[0]]) {
+		} else if !u.SpokenToAlike(upstreams[0]) {
 			return nil, fmt.Errorf("the upstreams %.80q and %.80q are spoken to differently", names[0], name)
 		}
 		if weights[i] == 0 {

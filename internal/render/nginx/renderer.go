@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
+	"slices"
 
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
@@ -39,6 +41,8 @@ type Renderer struct {
 	TempDir      string
 	// KeyDir is render.SensitiveDir where empty.
 	KeyDir string
+	// Split says which tables are divided. Without Interlock's agent none is.
+	Split render.Split
 }
 
 // Render makes the bundle for a table: one file at p.ConfigPath and, beside it
@@ -46,29 +50,60 @@ type Renderer struct {
 // not checked, are the caller's to tell of. The error says which option or which
 // part of the table cannot be rendered.
 func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
+	return (&Memory{Renderer: *r}).Render(t, p, c)
+}
+
+// Memory makes one bundle after the other as its Renderer does, at the cost of
+// what has changed: it keeps the plan and the parts of the last one. It is not for
+// concurrent use.
+type Memory struct {
+	Renderer Renderer
+
+	last *division // nil: none is remembered
+}
+
+// Render is [Renderer.Render]. Neither table, parameters nor credentials may be
+// changed afterwards: the next ones are compared with them.
+func (m *Memory) Render(t *route.Table, p render.Parameters, c render.Credentials) (render.Bundle, error) {
+	last := m.last
+	// Nothing that was left half done is ever built on, not even after a panic.
+	m.last = nil
+	if last != nil && !reflect.DeepEqual(last.parameters, p) {
+		last = nil
+	}
+	b, next, err := m.Renderer.render(t, p, c, last)
+	if err != nil {
+		return render.Bundle{}, err
+	}
+	m.last = next
+	return b, nil
+}
+
+// render makes a bundle, of what the last division has where it can. The next one
+// is nil where there are no parts.
+func (r *Renderer) render(t *route.Table, p render.Parameters, c render.Credentials, last *division) (b render.Bundle, next *division, err error) {
 	if !path.IsAbs(p.ConfigPath) || path.Clean(p.ConfigPath) != p.ConfigPath {
-		return render.Bundle{}, fmt.Errorf("ProxyConfigPath %.80q is not an absolute path", p.ConfigPath)
+		return b, nil, fmt.Errorf("ProxyConfigPath %.80q is not an absolute path", p.ConfigPath)
 	}
 	if p.Port == 0 {
-		return render.Bundle{}, fmt.Errorf("no TargetPort for the proxy to listen on")
+		return b, nil, fmt.Errorf("no TargetPort for the proxy to listen on")
 	}
 	o, err := ParseOptions(p.Config)
 	if err != nil {
-		return render.Bundle{}, err
+		return b, nil, err
 	}
 	keys := r.Keyring(p, c)
-	plan, err := newPlan(t, keys)
+	plan, err := newPlan(t, keys, last)
 	if err != nil {
-		return render.Bundle{}, err
+		return b, nil, err
 	}
 	f := file{
 		options: o, plan: plan, port: p.Port, sslPort: p.SSLPort, publishedSSLPort: p.PublishedSSLPort, serverInfo: r.ServerInfo,
-		given: p.Config, agentless: p.Agentless,
+		given: p.Config, agentless: p.Agentless, configPath: p.ConfigPath,
 	}
-	var b render.Bundle
 	if plan.tls {
 		if b.Files, err = f.secureFiles(keys, p); err != nil {
-			return render.Bundle{}, err
+			return b, nil, err
 		}
 	}
 	if o.SSLBackendAuthorities != "" {
@@ -78,14 +113,21 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	}
 	f.statusSocket = withDefault(r.StatusSocket, StatusSocket)
 	f.tempDir = withDefault(r.TempDir, TempDir)
-	f.out.buf.Grow(plan.textSize())
+	if parts := r.Split.Parts(t); parts > 0 && !p.Agentless {
+		next = newDivision(t, p, c, plan, parts)
+		f.division, f.last = next, last
+	} else {
+		slices.SortFunc(plan.pools, byPoolName)
+		f.out.buf.Grow(plan.textSize())
+	}
 	b.Token = f.write()
 	if f.out.err != nil {
-		return render.Bundle{}, f.out.err
+		return b, nil, f.out.err
 	}
+	b.Files = append(b.Files, next.files()...)
 	b.Files = append(b.Files, render.File{Path: p.ConfigPath, Mode: 0o644, Content: render.NewContent(f.out.buf.Bytes())})
 	b.Sort()
-	return b, nil
+	return b, next, nil
 }
 
 // secureFiles are the files that TLS needs.
@@ -114,6 +156,7 @@ type file struct {
 	serverInfo       string
 	given            map[string]any // the keys of the operator, for whether they are there
 	agentless        bool
+	configPath       string
 	statusSocket     string
 	tempDir          string
 	authorities      string // the file with those that the operator names; empty: none
@@ -123,7 +166,10 @@ type file struct {
 	upgradeText         string
 	// operatorHeaders are the operator's own headers of requests to apps.
 	operatorHeaders []operatorDirective
-	out             writer
+	// division is the plan in parts, and last what they were before; nil: there are
+	// none.
+	division, last *division
+	out            writer
 }
 
 // write writes the whole file and returns its token: the hash of all that
@@ -133,24 +179,18 @@ func (f *file) write() (token string) {
 	f.stream()
 	f.out.block("http", nil, func() {
 		f.http()
-		for _, pool := range f.plan.pools {
-			f.upstream(pool)
+		pools, hosts := f.plan.pools, f.plan.hosts
+		if f.division != nil {
+			f.includeParts()
+			pools, hosts = nil, nil
 		}
+		f.pools(pools)
 		f.defaultServer()
-		for i := range f.plan.hosts {
-			h := &f.plan.hosts[i]
-			if h.plain() {
-				f.virtualHost(h)
-			}
-		}
+		f.plainHosts(hosts)
 		if f.plan.tls {
 			f.refusingServers()
 		}
-		for i := range f.plan.hosts {
-			if h := &f.plan.hosts[i]; h.certificate != nil {
-				f.secureHost(h)
-			}
-		}
+		f.secureHosts(hosts)
 		sum := sha256.Sum256(f.out.buf.Bytes())
 		token = hex.EncodeToString(sum[:16])
 		if !f.agentless {
@@ -158,6 +198,28 @@ func (f *file) write() (token string) {
 		}
 	})
 	return token
+}
+
+func (f *file) pools(list []*pool) {
+	for _, pool := range list {
+		f.upstream(pool)
+	}
+}
+
+func (f *file) plainHosts(list []*host) {
+	for _, h := range list {
+		if h.plain() {
+			f.virtualHost(h)
+		}
+	}
+}
+
+func (f *file) secureHosts(list []*host) {
+	for _, h := range list {
+		if h.certificate != nil {
+			f.secureHost(h)
+		}
+	}
 }
 
 func withDefault(value, otherwise string) string {

@@ -237,11 +237,14 @@ func TestHostNamesOfAnyLengthAndNumberFitTheHash(t *testing.T) {
 	table := tableOf(2000, 1)
 	label := strings.Repeat("a", 63)
 	table.Hosts[0].Name = strings.Join([]string{label, label, label, label[:61]}, ".")
-	bundle, err := new(Renderer).Render(table, parameters(map[string]any{"User": "www-data"}), nil)
-	if err != nil {
-		t.Fatal(err)
+	for _, r := range []Renderer{{}, {Split: render.Split{Whole: 1 << 20}}} {
+		bundle, err := r.Render(table, parameters(map[string]any{"User": "www-data"}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf, parts := taken(bundle)
+		allAcceptedByNginx(t, conf, parts)
 	}
-	acceptedByNginx(t, bundle.Files[0].Data())
 }
 
 func BenchmarkRenderThousandUpstreamsOfTenEndpoints(b *testing.B) {

@@ -26,12 +26,12 @@ func (p *planner) secure(t *route.Table, result *plan) error {
 			pool = nil
 		}
 		result.passthrough = append(result.passthrough, handed{v.Name, pool})
-		known := slices.ContainsFunc(result.hosts, func(h host) bool { return strings.EqualFold(h.name, v.Name) })
+		known := slices.ContainsFunc(result.hosts, func(h *host) bool { return strings.EqualFold(h.name, v.Name) })
 		if v.RedirectPlain && !known {
-			result.hosts = append(result.hosts, host{name: v.Name, handsOn: true})
+			result.hosts = append(result.hosts, &host{name: v.Name, handsOn: true})
 		}
 	}
-	slices.SortFunc(result.hosts, func(a, b host) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(result.hosts, func(a, b *host) int { return strings.Compare(a.name, b.name) })
 	result.tls = len(result.passthrough) > 0 || slices.ContainsFunc(t.Hosts, func(v route.VirtualHost) bool { return v.Credential != nil })
 	result.sortNames(t)
 	return nil
@@ -79,7 +79,7 @@ func coveredBy(wildcards []string, name string) bool {
 }
 
 func (p *plan) proves(name string) bool {
-	return slices.ContainsFunc(p.hosts, func(h host) bool { return h.name == name && h.certificate != nil })
+	return slices.ContainsFunc(p.hosts, func(h *host) bool { return h.name == name && h.certificate != nil })
 }
 
 // streamPool is a pool of layer 4. Its name differs from that of every other:

@@ -34,7 +34,7 @@ func (f *file) tls() {
 	case o.SSLDefaultDHParamPath != "":
 		out.setting("ssl_dhparam", quoted(o.SSLDefaultDHParamPath))
 	case f.dhPath != "":
-		out.setting("ssl_dhparam", quoted(f.dhPath))
+		out.setting("ssl_dhparam", quoted(path.Base(f.dhPath)))
 	}
 	out.raw(splitLines(o.SSLOpts))
 }
@@ -121,12 +121,21 @@ func (f *file) certificates() {
 	f.out.block("map", []argument{keyword("$ssl_server_name"), keyword("$certificate")}, func() {
 		f.out.directive("hostnames")
 		f.out.directive("default", keyword(`""`))
-		for i := range f.plan.hosts {
-			if h := &f.plan.hosts[i]; h.certificate != nil {
-				f.out.entry(mapKey(h.name), quoted(h.certificate.id))
-			}
+		if f.division != nil {
+			f.includeNames()
+			return
 		}
+		f.names(f.plan.hosts)
 	})
+}
+
+// names writes which certificate hosts have.
+func (f *file) names(hosts []*host) {
+	for _, h := range hosts {
+		if h.certificate != nil {
+			f.out.entry(mapKey(h.name), quoted(h.certificate.id))
+		}
+	}
 }
 
 // mapHash sizes the tables of maps by host name.

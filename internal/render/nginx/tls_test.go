@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -94,7 +95,11 @@ func TestDiffieHellmanParametersAreThoseThatTheOperatorWants(t *testing.T) {
 	} {
 		b := renderSecured(t, c.config, nil)
 		conf := mainFile(t, b)
-		if got := strings.Contains(conf, "ssl_dhparam"); got != (c.want != "") || !strings.Contains(conf, c.want) {
+		named := c.want
+		if c.file {
+			named = path.Base(c.want) // as seen from the configuration, wherever it is checked
+		}
+		if got := strings.Contains(conf, "ssl_dhparam"); got != (c.want != "") || c.want != "" && !strings.Contains(conf, `ssl_dhparam "`+named+`";`) {
 			t.Errorf("%v: want ssl_dhparam %q", c.config, c.want)
 		}
 		i := slices.IndexFunc(b.Files, func(f render.File) bool { return f.Path == c.want })

@@ -87,7 +87,7 @@ func TestTheParametersThatTheOperatorWantsAreAFileBesideTheConfiguration(t *test
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(b.Files) != 2 || b.Files[0].Path != "/etc/nginx/ffdhe2048.pem" || !strings.Contains(string(b.Files[1].Data()), "ssl_dhparam "+b.Files[0].Path+";") {
+	if len(b.Files) != 2 || b.Files[0].Path != "/etc/nginx/ffdhe2048.pem" || !strings.Contains(string(b.Files[1].Data()), "ssl_dhparam ffdhe2048.pem;") {
 		t.Errorf("the files are %+v", b.Files)
 	}
 }

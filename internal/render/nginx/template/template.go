@@ -59,7 +59,9 @@ func (r *Renderer) Render(t *route.Table, p render.Parameters, c render.Credenti
 	if group, wanted, err := options.DHFile(p.ConfigPath); err != nil {
 		return render.Bundle{}, err
 	} else if wanted {
-		data.ExtensionConfig.SSLDefaultDHParamPath = group.Path
+		// As seen from the configuration: it is checked in another folder than it
+		// is used in.
+		data.ExtensionConfig.SSLDefaultDHParamPath = path.Base(group.Path)
 		b.Files = append(b.Files, group)
 	}
 	foreign := nginx.Foreign{StatusSocket: r.builtin.StatusSocket, TempDir: r.builtin.TempDir, Agentless: p.Agentless}

@@ -119,7 +119,7 @@ func acceptedByNginx(t *testing.T, conf []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	proof(t, conf, dir)
-	fixture.NginxAccepts(t, conf, dir, map[string]string{
+	fixture.NginxAccepts(t, conf, nil, dir, map[string]string{
 		nginx.TempDir: dir, nginx.StatusSocket: dir + "/status.sock", "/var/run/proxy.pid": dir + "/pid", render.MountedDir: dir + render.MountedDir,
 	})
 }
