@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -146,9 +147,10 @@ func TestAStandaloneIsOneServiceThatKeepsWhatTheOperatorGaveIt(t *testing.T) {
 		t.Errorf("a second install has the steps %q", steps)
 	}
 	service := findService(t, f, "interlock_standalone")
-	service.Spec.Secrets = []snapshot.FileRef{{ID: "cert"}}
+	service.Spec.Secrets, service.Spec.StopGracePeriod = []snapshot.FileRef{{ID: "cert"}}, new(time.Minute)
 	o.Port = 8080
-	if steps := installOn(t, f, o); len(steps) != 1 || len(findService(t, f, "interlock_standalone").Spec.Secrets) != 1 {
+	steps := installOn(t, f, o)
+	if kept := findService(t, f, "interlock_standalone").Spec; len(steps) != 1 || len(kept.Secrets) != 1 || kept.StopGracePeriod == nil {
 		t.Errorf("another port: the steps are %q, the service is %+v", steps, service.Spec)
 	}
 	p, err := install.Removal(t.Context(), f)

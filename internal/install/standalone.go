@@ -32,7 +32,8 @@ func (s *Stack) planStandalone(p *Plan, snap *snapshot.Snapshot, swarm Swarm) {
 }
 
 // standaloneDeployment is the service as the stack file has it. What the operator
-// has given the one that is there stays: secrets for TLS, and apps' networks.
+// has given the one that is there stays: secrets for TLS, apps' networks, and how
+// long requests may take to finish.
 func (s *Stack) standaloneDeployment(current *snapshot.Service) docker.Deployment {
 	replicas := uint64(s.options.Proxies)
 	spec := snapshot.ServiceSpec{
@@ -57,7 +58,7 @@ func (s *Stack) standaloneDeployment(current *snapshot.Service) docker.Deploymen
 		spec.Constraints = append(spec.Constraints, "node.labels."+s.constraint())
 	}
 	if current != nil {
-		spec.Secrets, spec.Networks = current.Spec.Secrets, current.Spec.Networks
+		spec.Secrets, spec.Networks, spec.StopGracePeriod = current.Spec.Secrets, current.Spec.Networks, current.Spec.StopGracePeriod
 	}
 	return docker.Deployment{Spec: spec, Health: health("--admin", "127.0.0.1:9090"), RollBack: true, Monitor: 10 * time.Second}
 }
