@@ -33,5 +33,5 @@ func Differences(before, after *Bundle) (changed, gone []File) {
 
 // same compares two files of one path.
 func (f *File) same(other *File) bool {
-	return f.Mode == other.Mode && f.Sensitive == other.Sensitive && f.Content.Equal(other.Content)
+	return f.Mode == other.Mode && f.Sensitive == other.Sensitive && f.Equal(other.Content)
 }
