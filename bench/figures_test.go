@@ -22,12 +22,15 @@ func report(b *testing.B, name string, samples []time.Duration) {
 	for unit, q := range map[string]float64{"p50": 0.5, "p99": 0.99} {
 		b.ReportMetric(milliseconds(quantile(samples, q)), name+"-"+unit+"-ms")
 	}
-	rounded := make([]time.Duration, len(samples))
+	b.Logf("%s: %v", name, rounded(slices.Sorted(slices.Values(samples))))
+}
+
+func rounded(samples []time.Duration) []time.Duration {
+	list := make([]time.Duration, len(samples))
 	for i, s := range samples {
-		rounded[i] = s.Round(time.Millisecond)
+		list[i] = s.Round(time.Millisecond)
 	}
-	slices.Sort(rounded)
-	b.Logf("%s: %v", name, rounded)
+	return list
 }
 
 // round is a quantile in whole milliseconds; a dash: there is no sample.

@@ -94,6 +94,8 @@ func propagate(b *testing.B) *propagation {
 		p.stopOne(b, stops)
 	}
 	settleToOne(b, "demo", "demo.local")
+	p.starting.log(b, "RUNNING")
+	p.stopping.log(b, "told to stop")
 	return &p
 }
 

@@ -52,6 +52,14 @@ func lastOf(log, message string) (last time.Time) {
 	return last
 }
 
+// log writes down all samples, in the order in which they were taken.
+func (s *steps) log(b *testing.B, event string) {
+	b.Helper()
+	for i, part := range parts {
+		b.Logf("%s, since %s: %v", part.says, event, rounded(s[i]))
+	}
+}
+
 // cells are the medians, as of a table's row.
 func (s *steps) cells() string {
 	cells := make([]string, len(s))
