@@ -107,10 +107,16 @@ func started(t *testing.T, k task) time.Time {
 }
 
 // lostInFlight allows what was on its way to a proxy that was killed: a request
-// for each worker. A worker's next one found the other proxy.
-func lostInFlight(t *testing.T, _ *installation, r load.Result, _ *bareNginx) {
+// for each worker. A worker's next one found the other proxy; but nginx's
+// processes die one after the other, and the kernel still accepts connections for
+// those that are left.
+func lostInFlight(t *testing.T, i *installation, r load.Result, _ *bareNginx) {
 	t.Helper()
-	if most := len(load.Kinds()); r.LostInAll() > most {
+	most := len(load.Kinds())
+	if i.kind == "nginx" {
+		most *= 2
+	}
+	if r.LostInAll() > most {
 		t.Errorf("%d requests were lost, want those in flight at most, %d", r.LostInAll(), most)
 	}
 }
