@@ -45,11 +45,12 @@ func (c *crew) put(h *hand) {
 	c.idle = append(c.idle, h)
 }
 
-// thin ends those that nobody has needed since it was called last.
+// thin ends half of those that nobody has needed since it was called last: who comes
+// in waves finds many of them again.
 func (c *crew) thin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.end(c.least)
+	c.end((c.least + 1) / 2)
 	c.least = len(c.idle)
 }
 
