@@ -28,12 +28,30 @@ func (s *Server) connect(e *endpoint, host string, fresh bool) (*upstreamConn, e
 		case !open:
 			return nil, errDrained
 		case c == nil:
-			return s.dial(e, host)
+			return s.dialUnlessFree(e, host, fresh)
 		case !fresh:
 			return c, nil
 		}
 		c.Close()
 	}
+}
+
+// dialUnlessFree makes a connection, or takes one that became free while none could be
+// made: that it has just served a request says more of the endpoint than that it
+// accepts no more in time, as one that is busy may.
+func (s *Server) dialUnlessFree(e *endpoint, host string, fresh bool) (*upstreamConn, error) {
+	c, err := s.dial(e, host)
+	if err == nil || fresh {
+		return c, err
+	}
+	free, open := e.takeIdle(host)
+	switch {
+	case !open:
+		return nil, errDrained
+	case free != nil:
+		return free, nil
+	}
+	return nil, err
 }
 
 func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
