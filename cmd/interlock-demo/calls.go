@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -26,6 +27,8 @@ func newCalls(instance string) *calls {
 }
 
 func (c *calls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Who watches may do so for longer than an answer may take.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the connection has deadlines
 	w.Header().Set(instanceField, c.instance)
 	c.server.ServeHTTP(w, r)
 }

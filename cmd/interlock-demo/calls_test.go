@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 const (
@@ -60,5 +64,28 @@ func TestWhoWatchesOverGRPCIsToldThatTheTaskStops(t *testing.T) {
 	leave()
 	if err := d.end(t); err != nil {
 		t.Errorf("the app ended with %v", err)
+	}
+}
+
+func TestAStreamOutlastsTheTimeThatAnAnswerMayTake(t *testing.T) {
+	const limit = 50 * time.Millisecond
+	server := httptest.NewUnstartedServer(newCalls("this"))
+	server.Config.WriteTimeout = limit
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	defer server.Close()
+	ctx, client := dialGRPC(t, server.Listener.Addr().String())
+	ctx, leave := context.WithTimeout(ctx, 4*limit)
+	defer leave()
+	watch, err := client.Watch(ctx, &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = watch.Recv()
+	}
+	if status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("it ends with %v, want the client's own end", err)
 	}
 }
