@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -179,7 +178,7 @@ func (r *nginxReader) status(raw []byte) (int, error) {
 	_, _ = c.Write(raw)
 	_ = c.(*net.UnixConn).CloseWrite()
 	answers, err := io.ReadAll(c)
-	if err != nil && !errors.Is(err, net.ErrClosed) && len(answers) == 0 {
+	if err != nil && len(answers) == 0 {
 		return 0, err
 	}
 	answers = bytes.TrimPrefix(answers, []byte("HTTP/1.1 100 Continue\r\n\r\n"))
