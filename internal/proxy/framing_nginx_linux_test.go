@@ -113,16 +113,8 @@ func (r *nginxReader) note(_ http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		return // nginx has found no end of it
 	}
-	a := asked{method: q.Method, target: q.RequestURI, host: q.Host, body: string(body)}
-	for name, values := range q.Header {
-		for _, value := range values {
-			if text, counts := fieldOf(name, value); counts {
-				a.fields = append(a.fields, text)
-			}
-		}
-	}
-	a.fields = endToEnd(a.fields)
-	slices.Sort(a.fields)
+	a := askedOf(q)
+	a.body, a.fields = string(body), endToEnd(a.fields)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = append(r.seen, a)

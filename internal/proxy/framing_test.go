@@ -43,13 +43,9 @@ func fieldOf(name, value string) (text string, counts bool) {
 	return name + ": " + value, !framingFields[name]
 }
 
-// readByNetHTTP reads one request with its content.
-func readByNetHTTP(from *bufio.Reader) (a asked, expects bool, read func() (asked, error), err error) {
-	q, err := http.ReadRequest(from)
-	if err != nil {
-		return asked{}, false, nil, err
-	}
-	a = asked{method: q.Method, target: q.RequestURI, host: q.Host}
+// askedOf is what net/http has read, but for the content.
+func askedOf(q *http.Request) asked {
+	a := asked{method: q.Method, target: q.RequestURI, host: q.Host}
 	for name, values := range q.Header {
 		for _, value := range values {
 			if text, counts := fieldOf(name, value); counts {
@@ -58,6 +54,16 @@ func readByNetHTTP(from *bufio.Reader) (a asked, expects bool, read func() (aske
 		}
 	}
 	slices.Sort(a.fields)
+	return a
+}
+
+// readByNetHTTP reads one request with its content.
+func readByNetHTTP(from *bufio.Reader) (a asked, expects bool, read func() (asked, error), err error) {
+	q, err := http.ReadRequest(from)
+	if err != nil {
+		return asked{}, false, nil, err
+	}
+	a = askedOf(q)
 	return a, q.Header.Get("Expect") != "", func() (asked, error) {
 		body, err := io.ReadAll(q.Body)
 		a.body = string(body)
