@@ -29,6 +29,14 @@ type Proxy interface {
 	Start(ctx context.Context, token string) (Process, error)
 }
 
+// ChangeChecker is a Proxy that looks at the files in place too, so that only what
+// changes has to be put before it.
+type ChangeChecker interface {
+	// CheckChange is Check where below root are only those files of all that are
+	// not in place as they are to be. Whatever else is in place will go.
+	CheckChange(ctx context.Context, root string, all []render.File) error
+}
+
 // Process is a running proxy.
 type Process interface {
 	// Reload makes the program take up the files in place and returns once it

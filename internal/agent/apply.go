@@ -153,14 +153,19 @@ func divide(list []render.File) (sensitive, others []render.File) {
 func (a *Agent) check(ctx context.Context, next served) error {
 	_, others := divide(next.bundle.Files)
 	_, changed := divide(changesOf(a.inPlace, &next))
-	root, err := a.files.stage(others, changed)
+	staged, check := others, a.options.Proxy.Check
+	if p, is := a.options.Proxy.(ChangeChecker); is {
+		staged = changed
+		check = func(ctx context.Context, root string) error { return p.CheckChange(ctx, root, others) }
+	}
+	root, err := a.files.stage(staged, changed)
 	if err != nil {
 		return err
 	}
 	defer unstage(root)
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
-	return a.options.Proxy.Check(ctx, root)
+	return check(ctx, root)
 }
 
 // activate makes the proxy serve the files in place.

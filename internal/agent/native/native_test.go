@@ -116,7 +116,7 @@ func ownAddress() string {
 }
 
 // demo is a table of demo.local alone, with an app that answers its name.
-func demo(t *testing.T, name string) *route.Table {
+func demo(t testing.TB, name string) *route.Table {
 	t.Helper()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
 	t.Cleanup(app.Close)

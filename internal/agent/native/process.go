@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -47,7 +48,7 @@ func newProcess(p *Proxy) *process {
 // Reload serves the table in place from now on. Ports that it has not are closed
 // after that, and new ones opened before.
 func (p *process) Reload(ctx context.Context, token string) error {
-	c, err := p.proxy.read("")
+	c, err := p.proxy.read(os.ReadFile)
 	if err != nil {
 		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}

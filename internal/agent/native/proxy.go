@@ -69,9 +69,35 @@ func (p *Proxy) Describe(to io.Writer) error {
 
 // Check makes the table below root ready to serve, and serves it to nobody.
 func (p *Proxy) Check(_ context.Context, root string) error {
-	c, err := p.read(root)
+	return p.check(func(path string) ([]byte, error) { return os.ReadFile(filepath.Join(root, path)) }, nil)
+}
+
+// CheckChange is Check for a table of which parts may be in place.
+func (p *Proxy) CheckChange(_ context.Context, root string, all []render.File) error {
+	listed := make(map[string]bool, len(all))
+	for i := range all {
+		listed[all[i].Path] = true
+	}
+	return p.check(func(path string) ([]byte, error) {
+		data, err := os.ReadFile(filepath.Join(root, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			data, err = os.ReadFile(path)
+		}
+		return data, err
+	}, listed)
+}
+
+// check reads a table and tries it. Listed are the files of the bundle; nil: all
+// that can be opened.
+func (p *Proxy) check(open func(path string) ([]byte, error), listed map[string]bool) error {
+	c, err := p.read(open)
 	if err != nil {
 		return err
+	}
+	for _, path := range c.Parts {
+		if listed != nil && !listed[path] {
+			return &agent.Refused{Reason: fmt.Sprintf("the table's part %s is not in the bundle", path)}
+		}
 	}
 	server := p.Server()
 	if server == nil {
@@ -101,10 +127,10 @@ type served struct {
 	options     proxy.Options
 }
 
-// read reads the files below root, or those in place where it is empty. It fails
-// with a *agent.Refused where they are to blame.
-func (p *Proxy) read(root string) (*served, error) {
-	c, err := p.reader.Read(p.options.File, func(path string) ([]byte, error) { return os.ReadFile(filepath.Join(root, path)) })
+// read reads the files that open opens. It fails with a *agent.Refused where they
+// are to blame.
+func (p *Proxy) read(open func(path string) ([]byte, error)) (*served, error) {
+	c, err := p.reader.Read(p.options.File, open)
 	if unreadable := new(fs.PathError); errors.As(err, &unreadable) && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ type Configuration struct {
 	// Keys are the files with a host's certificate and key, by the host's name.
 	Keys  map[string]string
 	Token string
+	// Parts are the paths of the files that it was read from besides the main one,
+	// in the order of their numbers.
+	Parts []string
 }
 
 // Reader reads one configuration after the other, and of each only the parts that
@@ -69,6 +72,12 @@ func (r *Reader) Read(file string, open func(path string) ([]byte, error)) (*Con
 	if message.GetParts() == nil {
 		return r.whole(c, message)
 	}
+	for _, hash := range message.GetParts().GetHashes() {
+		if len(hash) != len(render.Hash{}) {
+			return nil, fmt.Errorf("the hash of a part has %d bytes in place of %d", len(hash), len(render.Hash{}))
+		}
+		c.Parts = append(c.Parts, partPath(file, render.Hash(hash)))
+	}
 	return r.divided(c, message.GetParts(), func(h render.Hash) ([]byte, error) { return open(partPath(file, h)) })
 }
 
@@ -89,9 +98,6 @@ func (r *Reader) divided(c *Configuration, message *interlockv1.NativeParts, ope
 	parts := make(map[render.Hash]*readPart, len(message.GetHashes()))
 	var come, gone []*readPart
 	for _, text := range message.GetHashes() {
-		if len(text) != len(render.Hash{}) {
-			return nil, fmt.Errorf("the hash of a part has %d bytes in place of %d", len(text), len(render.Hash{}))
-		}
 		hash := render.Hash(text)
 		if parts[hash] != nil {
 			return nil, fmt.Errorf("the part %x is named twice", hash[:16])
