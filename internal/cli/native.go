@@ -12,6 +12,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/agent"
 	agentnative "github.com/interlock-lb/interlock/internal/agent/native"
 	"github.com/interlock-lb/interlock/internal/metrics"
+	"github.com/interlock-lb/interlock/internal/probe"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
 )
@@ -30,7 +31,7 @@ func (p *process) runNative(ctx context.Context, o proxyOptions, admin string) e
 	log := p.logger()
 	proxy := agentnative.New(agentnative.Options{
 		File: native.File, KeyDir: render.SensitiveDir,
-		ProxyID: hostname(), ServerInfo: serverInfo(), AccessLog: p.stdout, Logger: log,
+		ProxyID: hostname(), ServerInfo: serverInfo(), AccessLog: p.stdout, Logger: log, Accepts: probe.Accepts,
 	})
 	i := &mountedIdentity{file: o.identity}
 	a := agent.New(agent.Options{

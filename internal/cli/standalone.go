@@ -15,6 +15,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/extension"
 	"github.com/interlock-lb/interlock/internal/material"
 	"github.com/interlock-lb/interlock/internal/metrics"
+	"github.com/interlock-lb/interlock/internal/probe"
 	"github.com/interlock-lb/interlock/internal/proxy"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
@@ -92,6 +93,7 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 	}
 	options := agentnative.Serving(&serving)
 	options.Logger, options.AccessLog, options.ProxyID, options.ServerInfo = log, p.stdout, hostname(), serverInfo()
+	options.Accepts = probe.Accepts
 	stand := &stand{
 		server: proxy.New(options), options: options, wallet: extension.NewWallet(material.Folder(o.secrets), log),
 		last: agentnative.NewLastTable(o.state, e.ServiceCluster, log), log: log,

@@ -32,6 +32,11 @@ const (
 func Knock(ctx context.Context, address netip.AddrPort) bool {
 	ctx, cancel := context.WithTimeout(ctx, connectLimit)
 	defer cancel()
+	return Accepts(ctx, address)
+}
+
+// Accepts is Knock for who says by ctx how long connecting may take.
+func Accepts(ctx context.Context, address netip.AddrPort) bool {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address.String())
 	if err != nil {
 		return false

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/interlock-lb/interlock/internal/probe"
+	"github.com/interlock-lb/interlock/internal/proxy"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -93,6 +95,25 @@ func TestAnEndpointThatJoinsOthersIsProbedBeforeAnyRequest(t *testing.T) {
 	r.health(1, 1)
 	second := app(t, echo)
 	r.serve(all(first, second))
+	r.health(2, 0)
+}
+
+// Docker's proxy for published ports accepts connections for a container that does
+// not, and closes them.
+func TestAnEndpointWhoseConnectionsDoNotStandGetsNoRequest(t *testing.T) {
+	r := newRig(t, func(o *proxy.Options) { o.Accepts = probe.Accepts })
+	first := app(t, echo)
+	r.serve(all(first))
+	r.posts(2)
+	var connected atomic.Int64
+	r.serve(with(all(first), listen(t, func(c net.Conn) { connected.Add(1); c.Close() })))
+	eventually(t, "it is probed again and again", func() bool { return connected.Load() > 2 })
+	r.health(1, 1)
+	r.posts(10)
+	if n := r.retries(); n != 0 {
+		t.Errorf("%d requests were tried at an endpoint that nobody listens behind", n)
+	}
+	r.serve(all(first, app(t, echo)))
 	r.health(2, 0)
 }
 

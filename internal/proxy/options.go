@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"crypto/x509"
 	"io"
 	"log/slog"
@@ -37,6 +38,9 @@ type Options struct {
 	Authorities *x509.CertPool
 	// SkipVerify is for upstreams that leave it to the operator.
 	SkipVerify bool
+	// Accepts reports whether an endpoint takes connections, for probes; nil: one
+	// that can be made is enough. Its context bounds it.
+	Accepts func(context.Context, netip.AddrPort) bool
 	// MinTLS and MaxTLS are the versions of TLS for clients, as crypto/tls
 	// numbers them; 0: crypto/tls's own bounds.
 	MinTLS, MaxTLS uint16

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -21,8 +22,9 @@ const (
 type prober struct {
 	clock *clock
 	// within is how long a connection may take to be made.
-	within func() time.Duration
-	wake   chan struct{}
+	within  func() time.Duration
+	accepts func(context.Context, netip.AddrPort) bool
+	wake    chan struct{}
 
 	mu      sync.Mutex
 	waiting map[*endpoint]*probe
@@ -35,8 +37,11 @@ type probe struct {
 	running   bool
 }
 
-func newProber(c *clock, within func() time.Duration) *prober {
-	return &prober{clock: c, within: within, wake: make(chan struct{}, 1), waiting: map[*endpoint]*probe{}}
+func newProber(c *clock, within func() time.Duration, accepts func(context.Context, netip.AddrPort) bool) *prober {
+	if accepts == nil {
+		accepts = connects
+	}
+	return &prober{clock: c, within: within, accepts: accepts, wake: make(chan struct{}, 1), waiting: map[*endpoint]*probe{}}
 }
 
 // add has an endpoint probed after a pause.
@@ -89,7 +94,7 @@ func (p *prober) start(ctx context.Context, probes *sync.WaitGroup) (next time.D
 		case p.running < maxProbes:
 			its.running = true
 			p.running++
-			probes.Go(func() { p.ended(e, connects(ctx, e.text, p.within())) })
+			probes.Go(func() { p.ended(e, p.ask(ctx, e)) })
 		}
 	}
 	return max(next, time.Millisecond)
@@ -111,8 +116,14 @@ func (p *prober) ended(e *endpoint, connected bool) {
 	p.nudge()
 }
 
-func connects(ctx context.Context, addr string, within time.Duration) bool {
-	c, err := (&net.Dialer{Timeout: within}).DialContext(ctx, "tcp", addr)
+func (p *prober) ask(ctx context.Context, e *endpoint) bool {
+	ctx, cancel := context.WithTimeout(ctx, p.within())
+	defer cancel()
+	return p.accepts(ctx, e.addr)
+}
+
+func connects(ctx context.Context, addr netip.AddrPort) bool {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr.String())
 	if err != nil {
 		return false
 	}

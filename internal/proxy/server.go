@@ -74,13 +74,13 @@ func New(o Options) *Server {
 		s.log = newAccessLog(o.AccessLog)
 	}
 	s.Configure(o)
-	s.prober = newProber(s.clock, func() time.Duration { return s.options().Limits.Connect })
+	s.prober = newProber(s.clock, func() time.Duration { return s.options().Limits.Connect }, o.Accepts)
 	return s
 }
 
 // Configure replaces the options from the next request on, but for Logger,
-// AccessLog and the times of idle connections over HTTP/2. What TLS is made from
-// holds from the next Swap on.
+// AccessLog, Accepts and the times of idle connections over HTTP/2. What TLS is
+// made from holds from the next Swap on.
 func (s *Server) Configure(o Options) {
 	made := &configured{Options: o}
 	if o.LogFormat == nil {

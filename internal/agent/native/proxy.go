@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -33,7 +34,9 @@ type Options struct {
 	// ProxyID and ServerInfo are what clients are told of the proxy.
 	ProxyID, ServerInfo string
 	AccessLog           io.Writer // nil: nobody
-	Logger              *slog.Logger
+	// Accepts is proxy.Options's.
+	Accepts func(context.Context, netip.AddrPort) bool
+	Logger  *slog.Logger
 }
 
 // Proxy is what the agent starts.
@@ -185,7 +188,7 @@ func (c *served) swapInto(s *proxy.Server) error {
 
 func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
 	made := Serving(o)
-	made.Logger, made.AccessLog = p.options.Logger, p.options.AccessLog
+	made.Logger, made.AccessLog, made.Accepts = p.options.Logger, p.options.AccessLog, p.options.Accepts
 	made.ProxyID, made.ServerInfo = p.options.ProxyID, p.options.ServerInfo
 	// How long requests may take to finish is the agent's to say, which ends
 	// what goes on for longer.
