@@ -166,10 +166,10 @@ func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 // Cut ends all connections, whatever they are doing.
 func (s *Server) Cut() { s.clients.cut() }
 
-// Admit takes connections, which Run serves, until the context ends, and closes
-// the entrance.
+// Admit takes connections, which Run serves, until the context ends. Then it takes
+// those that are there already, and closes the entrance.
 func (s *Server) Admit(ctx context.Context, e Entrance) error {
-	defer context.AfterFunc(ctx, func() { e.Close() })()
+	defer context.AfterFunc(ctx, func() { s.closeEntrance(e) })()
 	defer e.Close()
 	for pause := time.Duration(0); ; {
 		accepted, err := e.Accept()
@@ -188,6 +188,15 @@ func (s *Server) Admit(ctx context.Context, e Entrance) error {
 			sleep(ctx, pause)
 		}
 	}
+}
+
+// closeEntrance serves who is connected already, as far as the kernel and the client
+// know: closing the entrance would reset those connections.
+func (s *Server) closeEntrance(e Entrance) {
+	for c := waiting(e.Listener); c != nil; c = waiting(e.Listener) {
+		s.welcome(c, e.TLS)
+	}
+	e.Close()
 }
 
 func sleep(ctx context.Context, d time.Duration) {
