@@ -151,18 +151,16 @@ func divide(list []render.File) (sensitive, others []render.File) {
 
 // check lets the proxy look at the files before they are in place.
 func (a *Agent) check(ctx context.Context, next served) error {
-	_, others := divide(next.bundle.Files)
-	_, changed := divide(changesOf(a.inPlace, &next))
-	staged, check := others, a.options.Proxy.Check
+	staged, check := &next.bundle, a.options.Proxy.Check
 	if p, is := a.options.Proxy.(ChangeChecker); is {
-		staged = changed
-		check = func(ctx context.Context, root string) error { return p.CheckChange(ctx, root, others) }
+		_, all := divide(next.bundle.Files)
+		staged = &render.Bundle{Files: changesOf(a.inPlace, &next)}
+		check = func(ctx context.Context, root string) error { return p.CheckChange(ctx, root, all) }
 	}
-	root, err := a.files.stage(staged, changed)
+	root, err := a.stage.set(staged)
 	if err != nil {
 		return err
 	}
-	defer unstage(root)
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
 	return check(ctx, root)
