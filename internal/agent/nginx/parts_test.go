@@ -1,6 +1,7 @@
 package nginx_test
 
 import (
+	"net/http"
 	"net/netip"
 	"os"
 	"slices"
@@ -78,12 +79,12 @@ func TestHostsInPartsHaveTheirOwnCertificates(t *testing.T) {
 	s.serve(table, nil)
 	for i := range table.Hosts {
 		name := table.Hosts[i].Name
-		if response, body := s.gets(name, "/"); response.StatusCode != 200 || body != name {
+		if response, body := s.gets(name, "/"); response.StatusCode != http.StatusOK || body != name {
 			t.Errorf("%s: %d %q", name, response.StatusCode, body)
 		}
 	}
 	// A connection that was opened with the certificate of another one.
-	if response, _, err := s.ask(s.client("a.example.com"), "b.example.com", "/"); err != nil || response.StatusCode != 421 {
+	if response, _, err := s.ask(s.client("a.example.com"), "b.example.com", "/"); err != nil || response.StatusCode != http.StatusMisdirectedRequest {
 		t.Errorf("a request for another host is not misdirected: %v %v", response, err)
 	}
 }
@@ -95,7 +96,7 @@ func TestTheFirstBundleMayNameDiffieHellmanParameters(t *testing.T) {
 	table := tableFor(app(t, "one"))
 	table.Hosts[0].Credential = s.certify("demo.local", "demo.local")
 	s.serve(table, map[string]any{"SSLDefaultDHParam": int64(2048)})
-	if response, body := s.gets("demo.local", "/"); response.StatusCode != 200 || body != "one" {
+	if response, body := s.gets("demo.local", "/"); response.StatusCode != http.StatusOK || body != "one" {
 		t.Errorf("%d %q", response.StatusCode, body)
 	}
 }

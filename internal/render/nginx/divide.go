@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"fmt"
 	"path"
 	"slices"
 
@@ -73,7 +74,7 @@ func (f *file) includeParts() {
 		if before != nil && f.last.frame == d.frame && slices.Equal(before.pools, p.pools) && slices.EqualFunc(before.hosts, p.hosts, sameHost) {
 			p.servers = before.servers
 		} else {
-			p.servers = f.part(func(part *file) {
+			p.servers = f.part("servers", i, func(part *file) {
 				part.pools(slices.SortedFunc(slices.Values(p.pools), byPoolName))
 				part.plainHosts(p.hosts)
 				part.secureHosts(p.hosts)
@@ -91,7 +92,7 @@ func (f *file) includeNames() {
 		if before != nil && f.last.frame.severalCertificates && slices.EqualFunc(before.hosts, p.hosts, sameHost) {
 			p.names = before.names
 		} else {
-			p.names = f.part(func(part *file) { part.names(p.hosts) })
+			p.names = f.part("names", i, func(part *file) { part.names(p.hosts) })
 		}
 		f.include(&p.names)
 	}
@@ -109,9 +110,11 @@ func (f *file) before(i int) *part {
 // kept.
 func sameHost(a, b *host) bool { return a == b || a.handsOn && b.handsOn && a.name == b.name }
 
-// part writes a file of its own, named by its content, so that none ever changes:
-// running workers were started from it, and all take effect with the main file.
-func (f *file) part(write func(*file)) render.File {
+// part writes a file of its own. It is named by its content, so that none ever
+// changes: running workers were started from it, and all take effect with the main
+// file. Docker configs are found by the path that they are for, and never change
+// anyway: the names of theirs stay.
+func (f *file) part(kind string, number int, write func(*file)) render.File {
 	part := *f
 	part.out, part.upgradeText = writer{}, ""
 	write(&part)
@@ -122,8 +125,25 @@ func (f *file) part(write func(*file)) render.File {
 		return render.File{}
 	}
 	content := render.NewContent(part.out.buf.Bytes())
-	return render.File{Path: path.Join(path.Dir(f.configPath), partsDir, shortHash(content)+".conf"), Mode: 0o644, Content: content}
+	name := shortHash(content)
+	if f.agentless {
+		name = fmt.Sprintf("%s-%02d", kind, number)
+	}
+	return render.File{Path: path.Join(path.Dir(f.configPath), partsDir, name+".conf"), Mode: 0o644, Content: content}
 }
+
+const (
+	// maxConfig is what a Docker config holds: less than 1000 KiB.
+	maxConfig = 1000<<10 - 1
+	// A part is meant to have a quarter of it, as parts are not of one size. Each
+	// is a config, of which three are kept.
+	meantConfig = maxConfig / 4
+	maxConfigs  = 64
+)
+
+// configsFor is the number of parts, a power of two, for a file of so many bytes
+// that is to be in Docker configs.
+func configsFor(size int) int { return min(powerOfTwo((size+meantConfig-1)/meantConfig), maxConfigs) }
 
 // include names a part as seen from the main file, which is checked in another
 // folder than it is used in.

@@ -41,7 +41,8 @@ type Renderer struct {
 	TempDir      string
 	// KeyDir is render.SensitiveDir where empty.
 	KeyDir string
-	// Split says which tables are divided. Without Interlock's agent none is.
+	// Split says which tables are divided. Without Interlock's agent only those are
+	// that no Docker config could hold.
 	Split render.Split
 }
 
@@ -121,6 +122,11 @@ func (r *Renderer) render(t *route.Table, p render.Parameters, c render.Credenti
 		f.out.buf.Grow(plan.textSize())
 	}
 	b.Token = f.write()
+	if p.Agentless && f.out.buf.Len() > maxConfig {
+		next = newDivision(t, p, c, plan, configsFor(f.out.buf.Len()))
+		f.division, f.out, f.upgradeText = next, writer{}, ""
+		b.Token = f.write()
+	}
 	if f.out.err != nil {
 		return b, nil, f.out.err
 	}
