@@ -17,6 +17,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
 	"github.com/interlock-lb/interlock/internal/route"
+	"github.com/interlock-lb/interlock/internal/wire"
 )
 
 var parameters = render.Parameters{Port: 80, SSLPort: 443}
@@ -221,6 +222,14 @@ func TestPartsThatDoNotFitAreNotRead(t *testing.T) {
 		b := render.Bundle{Files: slices.Clone(good.Files)}
 		b.Files[main].Content = render.NewContent(data)
 		return b
+	}
+	// What a configuration does not say is not what the one before said.
+	var reader native.Reader
+	reads(t, &reader, another(func(p *interlockv1.NativeParts) {
+		p.Rest = wire.RestMessage(&route.Table{Default: w.table.Hosts[0].Routes})
+	}))
+	if c := reads(t, &reader, another(func(p *interlockv1.NativeParts) { p.Rest = nil })); len(c.Table.Default) > 0 {
+		t.Errorf("the default is %v", c.Table.Default)
 	}
 	garbled := render.Bundle{Files: slices.Clone(good.Files)}
 	for i := range garbled.Files {

@@ -122,15 +122,19 @@ func (r *Reader) divided(c *Configuration, message *interlockv1.NativeParts, ope
 		before, keys = r.last.Table, r.last.Keys
 	}
 	rest := message.GetRest()
+	if rest == nil {
+		rest = &interlockv1.TableRest{}
+	}
+	changed := rest
 	if proto.Equal(rest, r.rest) {
-		rest = nil
+		changed = nil
 	}
 	var err error
-	if c.Table, err = wire.Exchange(before, contents(gone), contents(come), rest); err != nil {
+	if c.Table, err = wire.Exchange(before, contents(gone), contents(come), changed); err != nil {
 		return nil, fmt.Errorf("reading the table: %w", err)
 	}
 	c.Keys = exchangeKeys(keys, gone, come)
-	*r = Reader{last: c, parts: parts, rest: message.GetRest()}
+	*r = Reader{last: c, parts: parts, rest: rest}
 	return c, nil
 }
 
