@@ -20,9 +20,13 @@ type hand struct {
 	stream      *stream // the one that it serves, again and again
 }
 
+// take returns one to be put back; nil: the crew is closed.
 func (c *crew) take() *hand {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return nil
+	}
 	if last := len(c.idle) - 1; last >= 0 {
 		h := c.idle[last]
 		c.idle = c.idle[:last]
@@ -69,6 +73,7 @@ func (c *crew) close() {
 	c.mu.Lock()
 	c.over = true
 	c.end(len(c.idle))
+	c.least = 0
 	c.mu.Unlock()
 	c.all.Wait()
 }

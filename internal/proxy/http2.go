@@ -104,6 +104,9 @@ func serveStream(w http.ResponseWriter, r *http.Request) {
 	owner := r.Context().Value(ownerKey{}).(*conn)
 	crew := &owner.server.http2.crew
 	h := crew.take()
+	if h == nil {
+		panic(http.ErrAbortHandler) // the server ends
+	}
 	h.stream.begin(w, r, owner)
 	h.serve()
 	whole := h.stream.finish()
