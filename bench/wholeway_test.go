@@ -166,14 +166,13 @@ func listenCounted(b *testing.B) *counted {
 // serves that.
 func (w *wholeWay) change(b *testing.B, snap *snapshot.Snapshot) {
 	b.Helper()
-	before, outdated := w.agent.Status()
+	before, _ := w.agent.Status()
 	w.swarm.readings <- snap
 	for limit := time.After(time.Minute); ; {
-		now, next := w.agent.Status()
+		now, outdated := w.agent.Status()
 		if now.TableVersion != before.TableVersion && now.RefusedVersion == "" {
 			return
 		}
-		outdated = next
 		select {
 		case <-outdated:
 		case <-limit:

@@ -109,7 +109,7 @@ func (a *Agent) prepare(ctx context.Context, next served) error {
 // keys, few are new.
 func (a *Agent) addSensitive(next served, changed []render.File) error {
 	for _, file := range changed {
-		if before := a.goodFile(file.Path); before != nil && before.Sensitive && !before.Content.Equal(file.Content) {
+		if before := a.goodFile(file.Path); before != nil && before.Sensitive && !before.Equal(file.Content) {
 			return &Refused{Reason: fmt.Sprintf("the bundle changes the content of the sensitive file %.200q, which is in use: another content needs another name", file.Path)}
 		}
 	}

@@ -102,13 +102,13 @@ func (s *store) add(header string, before, next *served) (added bool, err error)
 	change := wire.BundleChangeMessage(&before.bundle, before.version, &next.bundle, next.version)
 	file, err := s.root.OpenFile(lastGoodFile, os.O_RDWR, 0)
 	if change == nil || err != nil {
-		return false, nil //nolint:nilerr // then it is written anew
+		return false, nil // then it is written anew
 	}
 	defer file.Close()
 	j, err := journalOf(file, header)
 	switch {
 	case err != nil || !j.has(before.version):
-		return false, nil //nolint:nilerr // likewise
+		return false, nil // likewise
 	case j.last() == next.version && before.version != next.version:
 		return true, nil // another agent has added it
 	}

@@ -29,7 +29,12 @@ func BenchmarkApplyOfOneEndpointOf100000(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.Error(err)
+		}
+	}()
 	memory := native.Memory{Renderer: native.Renderer{File: dir + "/run/table.pb", KeyDir: dir + "/keys"}}
 	table := crowd(b, "app", 10_000)
 	next := *table
