@@ -100,11 +100,16 @@ func (e engineAPI) create(t *testing.T, s service) {
 	e.do(t, http.MethodPost, "/services/create", s, nil)
 }
 
+// update changes a service, to which Swarm itself writes how its updates went.
 func (e engineAPI) update(t *testing.T, s service) {
 	t.Helper()
-	var now struct{ Version struct{ Index uint64 } }
-	e.do(t, http.MethodGet, "/services/"+s.Name, nil, &now)
-	e.do(t, http.MethodPost, fmt.Sprintf("/services/%s/update?version=%d", s.Name, now.Version.Index), s, nil)
+	eventually(t, s.Name+" is updated", func(ctx context.Context) error {
+		var now struct{ Version struct{ Index uint64 } }
+		if err := e.try(ctx, http.MethodGet, "/services/"+s.Name, nil, &now); err != nil {
+			return err
+		}
+		return e.try(ctx, http.MethodPost, fmt.Sprintf("/services/%s/update?version=%d", s.Name, now.Version.Index), s, nil)
+	})
 }
 
 // memoryOf is the anonymous memory of a task's processes, in bytes.
