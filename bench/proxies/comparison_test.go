@@ -43,7 +43,7 @@ type sample struct {
 // first.
 func (c comparison) turns(b *testing.B, all []*process, ask load) {
 	for _, p := range all {
-		ask(b, p, time.Second) // what is slow for the first time only
+		ask(b, p, loadFor) // what is slow for the first time only
 	}
 	samples := make([][]sample, len(all))
 	for range rounds {
