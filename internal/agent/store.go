@@ -100,8 +100,11 @@ func (s *store) add(header string, before, next *served) (added bool, err error)
 		return false, nil
 	}
 	change := wire.BundleChangeMessage(&before.bundle, before.version, &next.bundle, next.version)
+	if change == nil {
+		return false, nil
+	}
 	file, err := s.root.OpenFile(lastGoodFile, os.O_RDWR, 0)
-	if change == nil || err != nil {
+	if err != nil {
 		return false, nil // then it is written anew
 	}
 	defer file.Close()

@@ -2,8 +2,9 @@
 // client of it, and the server of the agent that the core dials. It turns
 // messages into our own types and checks them and whoever sends them.
 //
-// It holds no tables, applies no bundles and issues no identities; it does not
-// dial proxies, which package delivery does.
+// It holds no tables, applies no bundles and issues no identities; of bundles it
+// remembers the last one of each extension's connection, of which the next one may
+// be a change. It does not dial proxies, which package delivery does.
 package rpc
 
 import (
