@@ -148,12 +148,17 @@ func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 	if s.log != nil {
 		kept.Go(func() { s.log.run(background) })
 	}
+	admitting, endAdmitting := context.WithCancel(background)
 	for _, e := range entrances {
-		group.Go(func() error { return s.Admit(ctx, e) })
+		group.Go(func() error { return s.Admit(admitting, e) })
 	}
-	group.Go(func() error { <-ctx.Done(); return nil })
+	group.Go(func() error {
+		defer endAdmitting()
+		<-ctx.Done()
+		s.Part()
+		return nil
+	})
 	err := group.Wait()
-	s.stopped.Store(true)
 	within := s.options().Limits.Shutdown
 	kept.Go(func() { s.http2.shut(within) })
 	s.clients.shut(within)
@@ -162,6 +167,11 @@ func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 	kept.Wait()
 	return err
 }
+
+// Part has all answers say, from now on, that their connection closes. Run does so
+// when its context ends; whoever ends entrances of his own does it before, so that
+// nobody who sees them closed is told otherwise.
+func (s *Server) Part() { s.stopped.Store(true) }
 
 // Cut ends all connections, whatever they are doing.
 func (s *Server) Cut() { s.clients.cut() }

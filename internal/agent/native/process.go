@@ -150,6 +150,9 @@ func (p *process) close(o *native.Options) {
 
 // Quit lets running requests finish.
 func (p *process) Quit() {
+	if p.server != nil {
+		p.server.Part()
+	}
 	p.quit()
 	if p.server == nil {
 		p.once.Do(func() { close(p.done) })
