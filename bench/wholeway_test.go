@@ -22,6 +22,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/extension"
 	"github.com/interlock-lb/interlock/internal/material"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/render/native"
 	"github.com/interlock-lb/interlock/internal/render/nginx"
 	"github.com/interlock-lb/interlock/internal/rpc"
@@ -85,6 +86,11 @@ func (w willing) Quit()                                                { close(w
 func (w willing) Kill()                                                {}
 func (w willing) Done() <-chan struct{}                                { return w.done }
 
+// swapping is one that looks at the files in place too, as the native one does.
+type swapping struct{ willing }
+
+func (w swapping) CheckChange(context.Context, string, []render.File) error { return nil }
+
 // wholeWay is an installation in one process: a core, an extension and an agent,
 // which speak over TLS.
 type wholeWay struct {
@@ -140,8 +146,12 @@ func startWholeWay(ctx context.Context, b *testing.B, group *errgroup.Group, fol
 	check(b, err)
 	b.Cleanup(func() { check(b, client.Close()) })
 	rendering := extension.New(extension.Options{Core: client, Renderer: renderer, Materials: material.Folder(folder), Identity: forExtension, Logger: log})
+	var proxy agent.Proxy = willing{make(chan struct{})}
+	if native {
+		proxy = swapping{willing{make(chan struct{})}}
+	}
 	w.agent = agent.New(agent.Options{
-		Proxy: willing{make(chan struct{})}, Folders: []string{filepath.Join(folder, "conf")}, SensitiveDir: filepath.Join(folder, "keys"),
+		Proxy: proxy, Folders: []string{filepath.Join(folder, "conf")}, SensitiveDir: filepath.Join(folder, "keys"),
 		InMemory: func(string) (bool, error) { return true, nil }, StateDir: w.state,
 		StorageKey: func() ([]byte, error) { return forProxy.StorageKey("bench") }, Logger: log,
 	})

@@ -88,9 +88,9 @@ type Options struct {
 	// encrypted with, as it may hold other keys. It is asked for at each use.
 	// Agents that have a StateDir in common need the same one.
 	StorageKey func() ([]byte, error)
-	// StagingDir is where the agent makes a folder for what is being checked: the
-	// system's for temporary files. It is no part of StateDir, which may be slow,
-	// full or another agent's too.
+	// StagingDir is where each bundle gets a folder of its own while it is being
+	// checked: the system's for temporary files. It is no part of StateDir, which
+	// may be slow, full or another agent's too.
 	StagingDir string
 	// MaxBundleSize is the greatest size of a bundle's files in bytes: 64 MiB.
 	MaxBundleSize int
@@ -116,7 +116,6 @@ type Agent struct {
 
 	// What follows belongs to Run.
 	store   *store
-	stage   stage
 	good    *served // the last bundle that the proxy served; nil: none yet
 	inPlace *served // the bundle of which all files are in place that are not sensitive; nil: not known
 	process Process // nil while the proxy does not run
@@ -152,10 +151,9 @@ func New(o Options) *Agent {
 	return &Agent{
 		options: o, log: o.Logger, board: newBoard(),
 		files: files{
-			folders: o.Folders, maxSize: o.MaxBundleSize,
+			folders: o.Folders, staging: o.StagingDir, maxSize: o.MaxBundleSize,
 			memory: memory{folder: o.SensitiveDir, verify: o.InMemory},
 		},
-		stage:    stage{parent: o.StagingDir},
 		requests: make(chan request), ended: make(chan struct{}),
 		retry: newRetry(),
 	}
@@ -172,7 +170,6 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer a.store.close()
-	defer a.stage.remove()
 	a.loadLastGood()
 	if a.good != nil {
 		a.restart(ctx)

@@ -151,16 +151,18 @@ func divide(list []render.File) (sensitive, others []render.File) {
 
 // check lets the proxy look at the files before they are in place.
 func (a *Agent) check(ctx context.Context, next served) error {
-	staged, check := &next.bundle, a.options.Proxy.Check
+	_, others := divide(next.bundle.Files)
+	_, changed := divide(changesOf(a.inPlace, &next))
+	staged, check := others, a.options.Proxy.Check
 	if p, is := a.options.Proxy.(ChangeChecker); is {
-		_, all := divide(next.bundle.Files)
-		staged = &render.Bundle{Files: changesOf(a.inPlace, &next)}
-		check = func(ctx context.Context, root string) error { return p.CheckChange(ctx, root, all) }
+		staged = changed
+		check = func(ctx context.Context, root string) error { return p.CheckChange(ctx, root, others) }
 	}
-	root, err := a.stage.set(staged)
+	root, err := a.files.stage(staged, changed)
 	if err != nil {
 		return err
 	}
+	defer unstage(root)
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
 	return check(ctx, root)

@@ -21,6 +21,7 @@ const maxFiles = 40_000
 type files struct {
 	folders []string // in which a bundle may place files that are not sensitive
 	memory  memory   // where sensitive files go, and no others
+	staging string   // where files that are being checked get a folder; empty: the system's
 	maxSize int      // of a bundle, in bytes
 }
 
@@ -108,6 +109,54 @@ func below(folder, path string) (rest string, found bool) {
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// stage makes the files appear below a folder of their own, which is to be removed
+// with unstage: those that changed are written there, the others are linked to
+// where they are in place. Sensitive files are not for it: they are placed before a
+// check.
+func (f *files) stage(list, changed []render.File) (root string, err error) {
+	root, err = os.MkdirTemp(f.staging, "interlock-check-")
+	if err != nil {
+		return "", fmt.Errorf("making a folder for a check: %w", err)
+	}
+	if err := fill(root, list, changed); err != nil {
+		unstage(root)
+		return "", fmt.Errorf("staging a file: %w", err)
+	}
+	return root, nil
+}
+
+// fill takes both lists in the order of their paths.
+func fill(folder string, list, changed []render.File) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	made := ""
+	for _, file := range list {
+		name := strings.TrimPrefix(file.Path, "/")
+		if dir := filepath.Dir(name); dir != made {
+			if err := root.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			made = dir
+		}
+		if len(changed) > 0 && changed[0].Path == file.Path {
+			changed = changed[1:]
+			err = writeNew(root, name, file.Mode, file.Data(), false)
+		} else if err = os.Link(file.Path, filepath.Join(folder, name)); err != nil {
+			err = root.Symlink(file.Path, name) // to another file system; takes longer
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unstage removes what stage wrote. What is left behind goes with the container.
+func unstage(root string) { _ = os.RemoveAll(root) }
 
 // place writes the files where they belong, each in one step: a reader sees
 // the file from before or the new one, whole. Nothing waits for the disk: what has

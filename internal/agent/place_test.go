@@ -95,31 +95,6 @@ func TestTheProxyIsAskedAboutAllFilesAsTheyAreToBe(t *testing.T) {
 	b.holds("etc/c", "")
 }
 
-func TestTheProxyIsAskedAboutAllFilesEvenIfSomebodyHasCleanedUp(t *testing.T) {
-	p, folder := &proxy{}, ""
-	b := newBench(t, p)
-	p.check = func(root string) error {
-		folder = root
-		for _, name := range []string{"etc/a", "etc/b", "etc/c"} {
-			if _, err := os.Stat(filepath.Join(root, b.path(name))); err != nil {
-				return &agent.Refused{Reason: "a file is missing"}
-			}
-		}
-		return nil
-	}
-	b.start()
-	defer b.stop()
-	b.served(b.three("one"))
-	if err := os.Remove(filepath.Join(folder, b.path("etc/a"))); err != nil {
-		t.Fatal(err)
-	}
-	b.served(b.three("two"))
-	if err := os.RemoveAll(folder); err != nil {
-		t.Fatal(err)
-	}
-	b.served(b.three("three"))
-}
-
 func TestTheAgentHasTheBundleThatItsProxyServes(t *testing.T) {
 	b := newBench(t, &proxy{}).start()
 	one, two := b.three("one"), b.three("two")
