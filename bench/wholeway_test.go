@@ -192,7 +192,7 @@ func (w *wholeWay) change(b *testing.B, snap *snapshot.Snapshot) {
 }
 
 // BenchmarkWholeWay measures what one task's change in a large Swarm costs all the
-// way from the snapshot until the agent has applied the bundle: CPU of all parts
+// way from the snapshot until the agent has applied the bundle: CPU of all processes
 // together, the bytes that travel, and those that the agent's volume gets.
 func BenchmarkWholeWay(b *testing.B) {
 	for _, kind := range []string{"native", "nginx"} {
