@@ -86,13 +86,11 @@ func (c *clients) count() int {
 // closed at once, the request that is on its way on it just then would be lost.
 const parting = 2 * time.Second
 
-// shut waits until all are gone. Those that are idle are ended when they have had
-// time to ask once more, the others when all the time is over.
+// shut waits until all are gone. Those that are idle are ended at once, the others
+// when the time is over.
 func (c *clients) shut(within time.Duration) {
-	began := time.Now()
-	c.await(min(parting, within/2))
 	c.endIdle()
-	if !c.await(within - time.Since(began)) {
+	if !c.await(within) {
 		c.cut()
 		c.await(math.MaxInt64)
 	}

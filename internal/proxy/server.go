@@ -160,8 +160,10 @@ func (s *Server) Run(ctx context.Context, entrances ...Entrance) error {
 	})
 	err := group.Wait()
 	within := s.options().Limits.Shutdown
-	kept.Go(func() { s.http2.shut(within) })
-	s.clients.shut(within)
+	over := time.Now().Add(within)
+	s.clients.await(min(parting, within/2))
+	kept.Go(func() { s.http2.shut(time.Until(over)) })
+	s.clients.shut(time.Until(over))
 	s.closeUpstreams()
 	stop()
 	kept.Wait()
@@ -200,13 +202,21 @@ func (s *Server) Admit(ctx context.Context, e Entrance) error {
 	}
 }
 
+// backlogLimit is how long taking who is connected already may go on: others may
+// connect meanwhile, as fast as they are taken.
+const backlogLimit = 500 * time.Millisecond
+
 // closeEntrance serves who is connected already, as far as the kernel and the client
 // know: closing the entrance would reset those connections.
 func (s *Server) closeEntrance(e Entrance) {
-	for c := waiting(e.Listener); c != nil; c = waiting(e.Listener) {
+	defer e.Close()
+	for by := time.Now().Add(backlogLimit); time.Now().Before(by); {
+		c := waiting(e.Listener)
+		if c == nil {
+			return
+		}
 		s.welcome(c, e.TLS)
 	}
-	e.Close()
 }
 
 func sleep(ctx context.Context, d time.Duration) {

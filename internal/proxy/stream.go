@@ -234,6 +234,9 @@ func (s *stream) writeHead(b []byte) (int, error) {
 	if _, said := header["Content-Type"]; !said {
 		header["Content-Type"] = nil // net/http would guess one
 	}
+	if s.conn.server.stopped.Load() {
+		header["Connection"] = []string{"close"} // which net/http says with GOAWAY
+	}
 	s.w.WriteHeader(s.answer.Status)
 	s.began, s.left = true, s.answer.Content.Length
 	s.whole = s.answer.Content.Framing == http1.NoContent
