@@ -79,10 +79,13 @@ func (p *process) serve(c *served) error {
 		}
 		p.server, p.options = server, c.options
 		p.proxy.server.Store(server)
+		// The server lasts until the entrances are closed: who comes in last may be
+		// the only client, and a server without any would have ended.
+		ctx, end := context.WithCancel(context.Background())
+		context.AfterFunc(p.ctx, func() { p.admitting.Wait(); end() })
 		go func() {
 			// It fails for an entrance of its own only, and has none.
-			_ = server.Run(p.ctx)
-			p.admitting.Wait()
+			_ = server.Run(ctx)
 			p.once.Do(func() { close(p.done) })
 		}()
 		return nil
