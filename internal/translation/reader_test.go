@@ -202,7 +202,7 @@ func readLocation(t testing.TB, d directive) {
 		switch d.words[0] {
 		case "proxy_pass", "return", "absolute_redirect", "proxy_http_version", "proxy_read_timeout", "proxy_send_timeout",
 			"proxy_set_header", "proxy_ssl_server_name", "proxy_ssl_name", "proxy_ssl_verify",
-			"grpc_pass", "rewrite", "client_body_timeout", "grpc_ssl_server_name", "grpc_ssl_name", "grpc_ssl_verify":
+			"grpc_pass", "rewrite", "client_body_timeout", "client_max_body_size", "grpc_ssl_server_name", "grpc_ssl_name", "grpc_ssl_verify":
 		case "if":
 			readLocation(t, d)
 		default:
