@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/interlock-lb/interlock/internal/render"
@@ -89,6 +90,7 @@ func changesOf(before, next *served) []render.File {
 // prepare has the proxy look at a bundle whose sensitive files it puts in place
 // for that. They stay there unless the bundle is refused.
 func (a *Agent) prepare(ctx context.Context, next served) error {
+	a.lookInPlace()
 	changed := changesOf(a.good, &next)
 	if err := a.files.accept(&next.bundle, changed); err != nil {
 		return &Refused{Reason: err.Error()}
@@ -101,6 +103,26 @@ func (a *Agent) prepare(ctx context.Context, next served) error {
 		a.removeSensitive(next)
 	}
 	return err
+}
+
+// lookInPlace forgets what is in place if somebody has removed or cut any of it.
+// Else the proxy would refuse whatever comes for a file that the bundle has, and
+// that nobody would write again.
+func (a *Agent) lookInPlace() {
+	if a.inPlace == nil {
+		return
+	}
+	for i := range a.inPlace.bundle.Files {
+		file := &a.inPlace.bundle.Files[i]
+		if file.Sensitive {
+			continue
+		}
+		if info, err := os.Lstat(file.Path); err != nil || !info.Mode().IsRegular() || info.Size() != int64(file.Size()) {
+			a.log.Warn("somebody has changed or removed a file of the bundle; with the next one all are written anew", "file", file.Path)
+			a.inPlace = nil
+			return
+		}
+	}
 }
 
 // addSensitive places the sensitive files, beside those that the proxy has: they

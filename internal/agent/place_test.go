@@ -95,6 +95,32 @@ func TestTheProxyIsAskedAboutAllFilesAsTheyAreToBe(t *testing.T) {
 	b.holds("etc/c", "")
 }
 
+func TestWhatSomebodyHasRemovedIsWrittenWithTheNextBundle(t *testing.T) {
+	p := &proxy{}
+	b := newBench(t, p)
+	p.check = func(root string) error {
+		for _, name := range []string{"etc/a", "etc/b", "etc/c"} {
+			if data, err := os.ReadFile(filepath.Join(root, b.path(name))); err != nil || len(data) == 0 {
+				return &agent.Refused{Reason: name + " is not there"}
+			}
+		}
+		return nil
+	}
+	b.start()
+	defer b.stop()
+	b.served(b.three("one"))
+	for name, spoil := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+	} {
+		if err := spoil(b.path("etc/a")); err != nil {
+			t.Fatal(err)
+		}
+		b.served(b.three(name))
+		b.holds("etc/a", "same")
+	}
+}
+
 func TestTheAgentHasTheBundleThatItsProxyServes(t *testing.T) {
 	b := newBench(t, &proxy{}).start()
 	one, two := b.three("one"), b.three("two")
