@@ -47,9 +47,29 @@ func (port overTLS) text() (string, error) {
 	return fmt.Sprintf(`"https://$host:%d$request_uri"`, uint16(port)), nil
 }
 
-// covers reports whether a name stands for another: it is a wildcard, and the
-// other is below it.
-func covers(wildcard, name string) bool {
-	suffix, is := strings.CutPrefix(strings.ToLower(wildcard), "*")
-	return is && strings.HasSuffix(strings.ToLower(name), suffix) && !strings.EqualFold(wildcard, name)
+// wildcards are names that stand for all that is below them: by what follows their
+// asterisk, in lower case.
+type wildcards map[string]bool
+
+// add adds a name if it is a wildcard.
+func (w wildcards) add(name string) {
+	if strings.HasPrefix(name, "*.") {
+		w[strings.ToLower(name[1:])] = true
+	}
+}
+
+// cover reports whether any of them stands for another name. It looks at the
+// domains that the name is in, however many wildcards there are.
+func (w wildcards) cover(name string) bool {
+	if len(w) == 0 {
+		return false
+	}
+	name = strings.ToLower(name)
+	own := strings.TrimPrefix(name, "*") // of a wildcard itself
+	for i := range len(name) {
+		if name[i] == '.' && w[name[i:]] && (name[i:] != own || own == name) {
+			return true
+		}
+	}
+	return false
 }

@@ -16,6 +16,12 @@ type handed struct {
 
 // secure plans what happens to TLS connections.
 func (p *planner) secure(t *route.Table, result *plan) error {
+	known := make(map[string]bool) // in lower case
+	if len(t.Passthrough) > 0 {
+		for _, h := range result.hosts {
+			known[strings.ToLower(h.name)] = true
+		}
+	}
 	for i := range t.Passthrough {
 		v := &t.Passthrough[i]
 		pool, err := p.streamPool(&v.Forward)
@@ -26,8 +32,8 @@ func (p *planner) secure(t *route.Table, result *plan) error {
 			pool = nil
 		}
 		result.passthrough = append(result.passthrough, handed{v.Name, pool})
-		known := slices.ContainsFunc(result.hosts, func(h *host) bool { return strings.EqualFold(h.name, v.Name) })
-		if v.RedirectPlain && !known {
+		if name := strings.ToLower(v.Name); v.RedirectPlain && !known[name] {
+			known[name] = true
 			result.hosts = append(result.hosts, &host{name: v.Name, handsOn: true})
 		}
 	}
@@ -37,9 +43,11 @@ func (p *planner) secure(t *route.Table, result *plan) error {
 	return nil
 }
 
-// sortNames finds the names that would be taken for those below a wildcard.
+// sortNames finds the names that would be taken for those below a wildcard. There
+// may be thousands of both.
 func (p *plan) sortNames(t *route.Table) {
-	var proven, wild []string // wildcards with a certificate, and handed through
+	proven, wild := make(wildcards), make(wildcards) // with a certificate, and handed through
+	handed := make(map[string]bool)
 	first := ""
 	for _, h := range p.hosts {
 		if h.certificate == nil {
@@ -49,37 +57,34 @@ func (p *plan) sortNames(t *route.Table) {
 			first = h.certificate.id
 		}
 		p.severalCertificates = p.severalCertificates || h.certificate.id != first
-		if strings.HasPrefix(h.name, "*.") {
-			proven = append(proven, h.name)
-		}
+		proven.add(h.name)
 	}
 	for _, h := range p.passthrough {
-		if strings.HasPrefix(h.name, "*.") {
-			wild = append(wild, h.name)
-		}
-		if coveredBy(proven, h.name) {
+		handed[h.name] = true
+		wild.add(h.name)
+		if proven.cover(h.name) {
 			p.refused = append(p.refused, h.name)
 		}
 	}
 	for i := range t.Hosts {
 		name := t.Hosts[i].Name
-		handed := slices.ContainsFunc(p.passthrough, func(h handed) bool { return h.name == name })
-		if !handed && coveredBy(wild, name) {
+		if handed[name] {
+			continue
+		}
+		if wild.cover(name) {
 			p.kept = append(p.kept, name)
 		}
-		if !handed && coveredBy(proven, name) && !p.proves(name) {
+		if proven.cover(name) && !p.proves(name) {
 			p.refused = append(p.refused, name)
 		}
 	}
 	slices.Sort(p.refused)
 }
 
-func coveredBy(wildcards []string, name string) bool {
-	return slices.ContainsFunc(wildcards, func(w string) bool { return covers(w, name) })
-}
-
+// proves reports whether a host has a certificate. The hosts are sorted.
 func (p *plan) proves(name string) bool {
-	return slices.ContainsFunc(p.hosts, func(h *host) bool { return h.name == name && h.certificate != nil })
+	at, there := slices.BinarySearchFunc(p.hosts, name, func(h *host, name string) int { return strings.Compare(h.name, name) })
+	return there && p.hosts[at].certificate != nil
 }
 
 // streamPool is a pool of layer 4. Its name differs from that of every other:
