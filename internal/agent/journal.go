@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/interlock-lb/interlock/internal/render"
 )
 
 // journal is what is in the file of the last good bundle after its header: records,
@@ -112,4 +114,34 @@ func (j *journal) takes(size int) bool {
 	first := j.records[0]
 	changes := j.end - first.start - first.size + int64(size)
 	return !j.cut && len(j.records) < maxRecords && changes <= first.size+spareRecords
+}
+
+// bases are the bundles of records that were read, for as long as a later record
+// names them: with 10,000 keys the list of one's files takes a megabyte.
+type bases struct {
+	records []record
+	last    map[string]int // the last record that a bundle is the base of
+	bundles map[string]*render.Bundle
+}
+
+func newBases(records []record) *bases {
+	b := &bases{records: records, last: make(map[string]int), bundles: make(map[string]*render.Bundle)}
+	for i := range records {
+		b.last[records[i].base] = i
+	}
+	return b
+}
+
+// of is the base of a record; nil: it has none, or none that was read.
+func (b *bases) of(r *record) *render.Bundle { return b.bundles[r.base] }
+
+// passed notes the bundle of the record of that number.
+func (b *bases) passed(i int, bundle *render.Bundle) {
+	r := &b.records[i]
+	b.bundles[r.version] = bundle
+	for _, version := range []string{r.base, r.version} {
+		if b.last[version] <= i {
+			delete(b.bundles, version)
+		}
+	}
 }

@@ -176,6 +176,29 @@ func TestDamageToAChangeLeavesTheBundleBefore(t *testing.T) {
 	}
 }
 
+func TestOnlyBundlesThatLaterRecordsChangeAreKeptWhileReading(t *testing.T) {
+	records := []record{{version: "0"}}
+	for i := range maxRecords - 1 {
+		base := i
+		if i%5 == 4 {
+			base -= 3 // of another agent, which had skipped some
+		}
+		records = append(records, record{base: fmt.Sprint(base), version: fmt.Sprint(i + 1)})
+	}
+	records = append(records, record{base: "127", version: "127"}, record{base: "127", version: "0"}, record{base: "0", version: "1"})
+	known, most := newBases(records), 0
+	for i := range records {
+		if base := known.of(&records[i]); base == nil != (i == 0) || i > 0 && base.Token != records[i].base {
+			t.Fatalf("record %d: the base is %v", i, base)
+		}
+		known.passed(i, &render.Bundle{Token: records[i].version})
+		most = max(most, len(known.bundles))
+	}
+	if most > 4 || len(known.bundles) > 0 {
+		t.Errorf("%d bundles were kept, and %d to the end", most, len(known.bundles))
+	}
+}
+
 func TestNoChangeIsAddedToWhatAnotherKeyHasSealed(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t, dir)

@@ -213,13 +213,14 @@ func (s *store) decode(data []byte) (*served, error) {
 
 // replay makes the bundle of the last record, or of the last before damage.
 func (s *store) replay(data []byte, header string, j *journal) (b *served, err error) {
-	known := make(map[string]*render.Bundle)
-	for _, r := range j.records {
-		next, err := s.decodeRecord(data[r.start:r.start+r.size], header, &r, known)
+	known := newBases(j.records)
+	for i, r := range j.records {
+		next, err := s.decodeRecord(data[r.start:r.start+r.size], header, &r, known.of(&r))
 		if err != nil {
 			return b, err
 		}
-		b, known[r.version] = next, &next.bundle
+		b = next
+		known.passed(i, &next.bundle)
 	}
 	if j.cut {
 		return b, errors.New("the end of what was saved last is missing")
@@ -227,8 +228,8 @@ func (s *store) replay(data []byte, header string, j *journal) (b *served, err e
 	return b, nil
 }
 
-// decodeRecord reads the bundle of one record; those of the records before are known.
-func (s *store) decodeRecord(sealed []byte, header string, r *record, known map[string]*render.Bundle) (*served, error) {
+// decodeRecord reads the bundle of one record, of which the base is given if it has one.
+func (s *store) decodeRecord(sealed []byte, header string, r *record, base *render.Bundle) (*served, error) {
 	content, err := s.vault.open(sealed, r.label(header))
 	if err != nil {
 		return nil, err
@@ -241,7 +242,7 @@ func (s *store) decodeRecord(sealed []byte, header string, r *record, known map[
 	if r.base == "" {
 		b, err = wire.Bundle(message.GetBundle())
 	} else {
-		b, err = wire.ChangedBundle(known[r.base], message.GetChange())
+		b, err = wire.ChangedBundle(base, message.GetChange())
 	}
 	if err != nil {
 		return nil, err
