@@ -31,7 +31,8 @@ type conn struct {
 	overHTTP2 atomic.Bool
 	// ended says that the client is gone, or was sent away.
 	ended atomic.Bool
-	// asks is the endpoint's connection that an answer is awaited from.
+	// asks is the endpoint's connection that an answer is awaited from. Whoever takes
+	// it out has it: to end it, or to keep it for others.
 	asks atomic.Pointer[upstreamConn]
 
 	// What receive and transmit, which raw calls, work with.
@@ -163,7 +164,7 @@ func (c *conn) end() {
 	if c.overHTTP2.Load() {
 		c.socket.Close() // net/http has deadlines of its own
 	}
-	if up := c.asks.Load(); up != nil {
+	if up := c.asks.Swap(nil); up != nil {
 		up.abort()
 	}
 }

@@ -27,8 +27,9 @@ func (x *exchange) relay(c *upstreamConn) end {
 	x.answerFields(framing)
 	err := x.stream(framing.Framing)
 	sent := x.upload.join(x)
-	x.conn.asks.Store(nil)
-	if err == nil && sent && x.response.KeepAlive && len(x.reply.unread()) == 0 {
+	// Whoever ends the client's connection just now may have ended this one with it.
+	ours := x.conn.asks.CompareAndSwap(c, nil)
+	if err == nil && sent && ours && x.response.KeepAlive && len(x.reply.unread()) == 0 {
 		c.endpoint.putIdle(c)
 	} else {
 		c.Close()
