@@ -60,6 +60,10 @@ func ChangedBundle(before *render.Bundle, message *interlockv1.BundleChange) (re
 		return render.Bundle{}, errors.New("no file is left of the bundle")
 	}
 	b := render.Bundle{Files: files, Token: message.GetToken()}
+	if size := b.Size(); size > MaxMessage {
+		// Nobody who does not have the one before could be given it.
+		return render.Bundle{}, fmt.Errorf("what the change makes has %d bytes, and a bundle may have at most %d", size, MaxMessage)
+	}
 	if version := b.Version(); version != message.GetVersion() {
 		return render.Bundle{}, fmt.Errorf("what the change makes has version %s, but the message says %q", version, message.GetVersion())
 	}

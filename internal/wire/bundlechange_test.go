@@ -71,6 +71,19 @@ func TestABundleArrivesByItsChanges(t *testing.T) {
 	}
 }
 
+func TestNoBundleGrowsByChangesBeyondWhatOneMessageHolds(t *testing.T) {
+	third := render.NewContent(make([]byte, wire.MaxMessage/3+1))
+	before := render.Bundle{Files: []render.File{{Path: "/a", Mode: 0o644, Content: third}, {Path: "/b", Mode: 0o644, Content: third}}}
+	after := render.Bundle{Files: append(slices.Clone(before.Files), render.File{Path: "/c", Mode: 0o644, Content: third})}
+	message := wire.BundleChangeMessage(&before, before.Version(), &after, after.Version())
+	if message == nil {
+		t.Fatal("there is no change")
+	}
+	if _, err := wire.ChangedBundle(&before, message); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // sameBytes compares what two bundles are as whole messages.
 func sameBytes(t *testing.T, want, got *render.Bundle) {
 	t.Helper()
