@@ -46,7 +46,8 @@ func (k Keeper) Configs(snap *snapshot.Snapshot, extension string) []snapshot.Ob
 
 // Surplus returns the configs of an extension's bundles that may go. Those that
 // are needed stay, and those that any service has or gets back by a rollback; to
-// these come the newest of each file, until there are as many as are kept.
+// these come the newest of each file, until there are as many as are kept. Of
+// files that proxies have no more none are, once they have others.
 func (k Keeper) Surplus(snap *snapshot.Snapshot, extension string, needed []snapshot.FileRef, kept int) []snapshot.Object {
 	inUse := usedConfigs(snap)
 	for _, file := range needed {
@@ -59,11 +60,14 @@ func (k Keeper) Surplus(snap *snapshot.Snapshot, extension string, needed []snap
 			stay[o.Labels[LabelPath]]++
 		}
 	}
+	serving := len(stay) > 0
 	return slices.DeleteFunc(configs, func(o snapshot.Object) bool {
 		path := o.Labels[LabelPath]
 		switch {
 		case inUse[o.ID]:
 			return true
+		case serving && stay[path] == 0:
+			return false
 		case stay[path] < kept:
 			stay[path]++
 			return true

@@ -66,6 +66,21 @@ func TestEachFileOfABundleKeepsItsOwnConfigs(t *testing.T) {
 	}), nil)
 }
 
+// A large configuration has parts, and fewer when it shrinks.
+func TestOfAFileThatProxiesHaveNoMoreNoConfigStays(t *testing.T) {
+	part := func(s *snapshot.Lists) {
+		s.Configs[0].Labels = keeper.ConfigLabels("bundle-1", "default", "/etc/nginx/part-7.conf")
+	}
+	used := func(s *snapshot.Lists) {
+		s.Services[0].Spec.Configs = []snapshot.FileRef{{ID: "id-bundle-3", Target: confPath}}
+	}
+	previous := func(s *snapshot.Lists) { s.Services[0].PreviousConfigs = []string{"id-bundle-1"} }
+	wantSurplus(t, bundles(3, part), nil)
+	wantSurplus(t, bundles(3, part, used), nil, "bundle-1")
+	wantSurplus(t, bundles(3, part, used, previous), nil)
+	wantSurplus(t, bundles(3, part, used), []snapshot.FileRef{{ID: "id-bundle-1"}})
+}
+
 func TestConfigsThatAreNotOursStay(t *testing.T) {
 	for whose, change := range map[string]func(*snapshot.Object){
 		"of somebody who copied the labels": func(o *snapshot.Object) { o.Name = "copied" },

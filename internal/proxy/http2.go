@@ -52,10 +52,10 @@ func (h *http2) serve(secured *tls.Conn) {
 	below.together()
 	select {
 	case h.arrivals.conns <- secured:
-		<-below.over
 	case <-h.arrivals.closed:
 		secured.Close()
 	}
+	<-below.over
 }
 
 // shut lets streams finish, and then closes what is open.
