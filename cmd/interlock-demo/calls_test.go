@@ -68,7 +68,7 @@ func TestWhoWatchesOverGRPCIsToldThatTheTaskStops(t *testing.T) {
 }
 
 func TestAStreamOutlastsTheTimeThatAnAnswerMayTake(t *testing.T) {
-	const limit = 50 * time.Millisecond
+	const limit = 300 * time.Millisecond
 	server := httptest.NewUnstartedServer(newCalls("this"))
 	server.Config.WriteTimeout = limit
 	server.Config.Protocols = new(http.Protocols)

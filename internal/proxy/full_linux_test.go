@@ -53,7 +53,7 @@ func fill(t *testing.T, addr netip.AddrPort) {
 
 // An app that accepts nothing more for a while answers over what it has accepted.
 func TestAConnectionThatBecomesFreeIsTakenWhereNoneCanBeMade(t *testing.T) {
-	r := newRig(t, func(o *proxy.Options) { o.Limits.Connect = 3 * time.Second })
+	r := newRig(t, func(o *proxy.Options) { o.Limits.Connect = 1500 * time.Millisecond })
 	listener, addr := shallow(t)
 	r.serve(with(all(), addr))
 	first, second := r.dial(), r.dial()
