@@ -19,6 +19,8 @@ func TestOperationsRunAsWrittenWhileTrafficGoesOn(t *testing.T) {
 	traffic := startTraffic(t, "demo.local", loadBalancers...)
 	w.section(t, "Change the configuration")
 	w.section(t, "A configuration with faults")
+	waitForLog(t, "PollIntervall: unknown key; did you mean PollInterval?")
+	waitForLog(t, "PublishedPort: 80000 is out of range")
 	traffic.stop(t)
 	// The core that is back still routes what is new.
 	createApp(t, "shop", "shop.local")
