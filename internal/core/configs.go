@@ -16,14 +16,8 @@ import (
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
-const (
-	// maxConfig is the greatest size of a Docker config in bytes: less than Swarm's
-	// 1000 KiB (moby/swarmkit#3054, in 20.10 too). Engines from before 2022 take
-	// half of it, and say so.
-	maxConfig = 1000<<10 - 1
-	// keptConfigs is how many configs there are of each file of a bundle.
-	keptConfigs = 3
-)
+// keptConfigs is how many configs there are of each file of a bundle.
+const keptConfigs = 3
 
 // errTooLarge is for a file that no Docker config can hold.
 var errTooLarge = errors.New("too large for a Docker config")
@@ -34,8 +28,8 @@ func (r *reconciler) store(ctx context.Context, t turn, b *render.Bundle) ([]sna
 		if f.Sensitive {
 			return nil, fmt.Errorf("the extension put a key into %s, and Docker gives out a config's content to whoever asks: it must name the secrets that are mounted", f.Path)
 		}
-		if f.Size() > maxConfig {
-			return nil, fmt.Errorf("%w: %s has %d bytes, and Swarm takes at most %d", errTooLarge, f.Path, f.Size(), maxConfig)
+		if f.Size() > render.MaxConfig {
+			return nil, fmt.Errorf("%w: %s has %d bytes, and Swarm takes at most %d", errTooLarge, f.Path, f.Size(), render.MaxConfig)
 		}
 	}
 	files := make([]snapshot.FileRef, len(b.Files))

@@ -12,6 +12,11 @@ import (
 	"strings"
 )
 
+// MaxConfig is the greatest size, in bytes, of a file that reaches a proxy as a
+// Docker config: less than Swarm's 1000 KiB (moby/swarmkit#3054, in 20.10 too).
+// Engines from before 2022 take half of it, and say so.
+const MaxConfig = 1000<<10 - 1
+
 // Bundle is the set of files that one kind of proxy needs to serve one table.
 type Bundle struct {
 	// Files are sorted by path.

@@ -69,11 +69,7 @@ func TestAProxyThatIsToldToStopTakesNoConnectionAndFinishesItsRequests(t *testin
 
 func TestAClientThatKeepsItsConnectionIsAnsweredOnceMoreByAProxyThatEnds(t *testing.T) {
 	r := newRig(t)
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "there") }))
-	t.Cleanup(app.Close)
-	table := demo(t, "unused")
-	table.Upstreams[0].Endpoints = []route.Endpoint{{Addr: netip.MustParseAddrPort(app.Listener.Addr().String()), Task: "task"}}
-	if err := r.apply(r.render(table, nil, nil)); err != nil {
+	if err := r.apply(r.render(demo(t, "there"), nil, nil)); err != nil {
 		t.Fatal(err)
 	}
 	address := net.JoinHostPort(r.host, strconv.Itoa(int(r.port)))

@@ -40,7 +40,7 @@ func TestAStockImageGetsPartsWhereOneDockerConfigCannotHoldTheFile(t *testing.T)
 	}
 	large := tableOf(4000, 2)
 	before := bundle(large)
-	if before.Size() <= maxConfig {
+	if before.Size() <= render.MaxConfig {
 		t.Fatalf("%d bytes are not too many for a config", before.Size())
 	}
 	large.Upstreams[5].Endpoints = large.Upstreams[5].Endpoints[:1]
@@ -50,7 +50,7 @@ func TestAStockImageGetsPartsWhereOneDockerConfigCannotHoldTheFile(t *testing.T)
 	}
 	changed := 0
 	for i := range after.Files {
-		if after.Files[i].Path != before.Files[i].Path || after.Files[i].Size() > maxConfig {
+		if after.Files[i].Path != before.Files[i].Path || after.Files[i].Size() > render.MaxConfig {
 			t.Errorf("%s became %s, of %d bytes", before.Files[i].Path, after.Files[i].Path, after.Files[i].Size())
 		}
 		if !after.Files[i].Equal(before.Files[i].Content) {

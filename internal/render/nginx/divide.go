@@ -133,11 +133,9 @@ func (f *file) part(kind string, number int, write func(*file)) render.File {
 }
 
 const (
-	// maxConfig is what a Docker config holds: less than 1000 KiB.
-	maxConfig = 1000<<10 - 1
-	// A part is meant to have a quarter of it, as parts are not of one size. Each
+	// A part is meant to fill a quarter of a Docker config, as parts are not of one size. Each
 	// is a config, of which three are kept.
-	meantConfig = maxConfig / 4
+	meantConfig = render.MaxConfig / 4
 	maxConfigs  = 64
 )
 

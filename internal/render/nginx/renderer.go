@@ -122,7 +122,7 @@ func (r *Renderer) render(t *route.Table, p render.Parameters, c render.Credenti
 		f.out.buf.Grow(plan.textSize())
 	}
 	b.Token = f.write()
-	if p.Agentless && f.out.buf.Len() > maxConfig {
+	if p.Agentless && f.out.buf.Len() > render.MaxConfig {
 		next = newDivision(t, p, c, plan, configsFor(f.out.buf.Len()))
 		f.division, f.out, f.upgradeText = next, writer{}, ""
 		b.Token = f.write()
