@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -127,8 +128,9 @@ func TestWhatWasMadeForAnotherCoreIsLeftAlone(t *testing.T) {
 	once(t, cluster(), config(), func(r running) {
 		r.swarm.change(func(s *snapshot.Lists) {
 			for i := range s.Services {
-				if labels := s.Services[i].Spec.Labels; labels["com.docker.interlock.owner"] != "" {
+				if labels := maps.Clone(s.Services[i].Spec.Labels); labels["com.docker.interlock.owner"] != "" {
 					labels["com.docker.interlock.owner"] = "svc-of-another-core"
+					s.Services[i].Spec.Labels = labels // the core may still look at those it had
 				}
 			}
 		})
