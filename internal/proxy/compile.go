@@ -53,10 +53,9 @@ func (o *turnover) add(old, now *upstream) {
 	// Where all are new there is nobody else to ask.
 	if joined := appendMissing(nil, now, old); len(joined) < len(now.endpoints) {
 		for _, e := range joined {
-			if e.suspend() {
-				o.doubted = append(o.doubted, e)
-			}
+			e.doubt()
 		}
+		o.doubted = append(o.doubted, joined...)
 	}
 }
 

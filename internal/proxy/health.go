@@ -8,7 +8,8 @@ import (
 
 // An endpoint that answers badly is set aside for a time, after which one request
 // finds out. One that takes no connection is set aside until a probe has made
-// one, so that no request has to find out.
+// one, so that no request has to find out; and so is one that has just joined
+// others: its app may not listen yet, or not be reached.
 
 // untilProbed stands in asideUntil for the second.
 const untilProbed = math.MaxInt64
@@ -35,7 +36,7 @@ func (s *Server) note(e *endpoint, err error) bool {
 		return false
 	}
 	e.closeIdle()
-	s.prober.add(e, firstPause)
+	s.prober.again(e)
 	return true
 }
 
@@ -44,6 +45,10 @@ func (s *Server) note(e *endpoint, err error) bool {
 func (e *endpoint) suspend() bool {
 	return e.maxFails > 0 && e.asideUntil.Swap(untilProbed) != untilProbed
 }
+
+// doubt sets an endpoint that has just come aside until it is probed, even one that
+// never is for its failures.
+func (e *endpoint) doubt() { e.asideUntil.Store(untilProbed) }
 
 // suspended reports whether it waits for a probe.
 func (e *endpoint) suspended() bool { return e.asideUntil.Load() == untilProbed }

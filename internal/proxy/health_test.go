@@ -98,6 +98,25 @@ func TestAnEndpointThatJoinsOthersIsProbedBeforeAnyRequest(t *testing.T) {
 	r.health(2, 0)
 }
 
+// Even one that is never set aside for its failures.
+func TestAnEndpointThatJoinsOthersIsProbedWhateverItsHealthCheckIs(t *testing.T) {
+	r := newRig(t)
+	first := app(t, echo)
+	table := func(more ...netip.AddrPort) *route.Table {
+		t := with(all(first), more...)
+		t.Upstreams[0].MaxFails = new(0)
+		return t
+	}
+	r.serve(table())
+	r.posts(2)
+	r.serve(table(refusing(t)))
+	r.posts(10)
+	if n := r.retries(); n != 0 {
+		t.Errorf("%d requests were tried at an endpoint that has just joined, and refuses connections", n)
+	}
+	r.health(1, 1)
+}
+
 // Docker's proxy for published ports accepts connections for a container that does
 // not, and closes them.
 func TestAnEndpointWhoseConnectionsDoNotStandGetsNoRequest(t *testing.T) {

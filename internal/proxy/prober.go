@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
+// Between two probes of one endpoint is a pause, give or take a quarter: at first
+// a short one, then a quarter of how long it has been probed for.
 const (
-	// firstPause and longestPause are between probes of one endpoint, give or take
-	// a quarter; each is twice the one before.
-	firstPause, longestPause = 50 * time.Millisecond, time.Second
+	newPause     = 10 * time.Millisecond // of one that has just come: its app may be about to listen
+	failedPause  = 50 * time.Millisecond // of one that took no connection, also before the first probe
+	longestPause = time.Second
 	// maxProbes is how many are under way at once.
 	maxProbes = 128
 )
@@ -31,10 +33,10 @@ type prober struct {
 	running int
 }
 
-// probe is what is next for an endpoint.
+// probe is what is next for an endpoint. Its times are on the clock.
 type probe struct {
-	at, pause time.Duration
-	running   bool
+	at, since, least time.Duration
+	running          bool
 }
 
 func newProber(c *clock, within func() time.Duration, accepts func(context.Context, netip.AddrPort) bool) *prober {
@@ -44,11 +46,17 @@ func newProber(c *clock, within func() time.Duration, accepts func(context.Conte
 	return &prober{clock: c, within: within, accepts: accepts, wake: make(chan struct{}, 1), waiting: map[*endpoint]*probe{}}
 }
 
-// add has an endpoint probed after a pause.
-func (p *prober) add(e *endpoint, pause time.Duration) {
+// probe has an endpoint that has just come probed at once.
+func (p *prober) probe(e *endpoint) { p.add(e, 0, newPause) }
+
+// again has one probed, after a pause, that took no connection just now.
+func (p *prober) again(e *endpoint) { p.add(e, failedPause, failedPause) }
+
+func (p *prober) add(e *endpoint, wait, least time.Duration) {
 	p.mu.Lock()
 	if p.waiting[e] == nil {
-		p.waiting[e] = &probe{at: p.clock.now() + jittered(pause), pause: max(pause, firstPause)}
+		now := p.clock.now()
+		p.waiting[e] = &probe{at: now + jittered(wait), since: now, least: least}
 	}
 	p.mu.Unlock()
 	p.nudge()
@@ -106,8 +114,8 @@ func (p *prober) ended(e *endpoint, connected bool) {
 	p.running--
 	its := p.waiting[e]
 	its.running = false
-	its.pause = min(2*its.pause, longestPause)
-	its.at = p.clock.now() + jittered(its.pause)
+	now := p.clock.now()
+	its.at = now + jittered(min(its.least+(now-its.since)/4, longestPause))
 	if connected {
 		e.resume()
 		delete(p.waiting, e)

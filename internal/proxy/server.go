@@ -114,7 +114,7 @@ func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 		e.drain()
 	}
 	for _, e := range changed.doubted {
-		s.prober.add(e, 0)
+		s.prober.probe(e)
 	}
 	s.leave(changed.gone)
 	s.served.next(t, s.compiler.changed)
