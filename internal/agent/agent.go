@@ -37,6 +37,13 @@ type ChangeChecker interface {
 	CheckChange(ctx context.Context, root string, all []render.File) error
 }
 
+// LoadChecker is a Proxy that checks what it loads: its Start and its Process's
+// Reload return a *Refused for all that Check does, and the program goes on with the
+// files before. It is not asked twice.
+type LoadChecker interface {
+	ChecksOnLoad()
+}
+
 // Process is a running proxy.
 type Process interface {
 	// Reload makes the program take up the files in place and returns once it
@@ -120,6 +127,9 @@ type Agent struct {
 	inPlace *served // the bundle of which all files are in place that are not sensitive; nil: not known
 	process Process // nil while the proxy does not run
 	retry   retry
+	// wary says that a bundle brought the proxy into trouble other than a refusal, and
+	// that none has been served since. Then it is asked before it loads the next.
+	wary bool
 }
 
 // served is a bundle that the proxy has served.

@@ -40,11 +40,14 @@ func (a *Agent) apply(ctx context.Context, next served) error {
 
 // examine says what the proxy would say to next.
 func (a *Agent) examine(ctx context.Context, next served) error {
-	err := a.prepare(ctx, next)
+	err := a.prepare(next)
+	if err == nil {
+		err = a.check(ctx, next)
+		a.removeSensitive(next)
+	}
 	var refused *Refused
 	switch {
 	case err == nil:
-		a.removeSensitive(next)
 		return nil
 	case ctx.Err() != nil:
 		return ErrEnded
@@ -57,8 +60,14 @@ func (a *Agent) examine(ctx context.Context, next served) error {
 
 // take goes through the steps that a bundle must pass.
 func (a *Agent) take(ctx context.Context, next served) error {
-	if err := a.prepare(ctx, next); err != nil {
+	if err := a.prepare(next); err != nil {
 		return err
+	}
+	if a.checksFirst() {
+		if err := a.check(ctx, next); err != nil {
+			a.removeSensitive(next)
+			return err
+		}
 	}
 	before := a.inPlace
 	a.inPlace = nil
@@ -68,13 +77,34 @@ func (a *Agent) take(ctx context.Context, next served) error {
 		return err
 	}
 	if err := a.activate(ctx, next.bundle.Token); err != nil {
+		a.wary = a.wary || a.troubled(err)
 		if back := a.putBack(before, next); back {
 			a.goBack(ctx, err)
 		}
 		return err
 	}
-	a.inPlace = &next
+	a.inPlace, a.wary = &next, false
 	return nil
+}
+
+// troubled says whether a bundle that was not served did more than to be refused.
+func (a *Agent) troubled(cause error) bool {
+	var refused *Refused
+	select {
+	case <-a.processDone():
+		return true
+	default:
+		return !errors.As(cause, &refused)
+	}
+}
+
+// checksFirst says whether the proxy is asked about a bundle before it is told to
+// load it. Where loading is as good a question, a question of its own would have it
+// read everything twice. But a bundle may end a program that reads it: that must not
+// happen to the one that serves each time that it is tried.
+func (a *Agent) checksFirst() bool {
+	_, onLoad := a.options.Proxy.(LoadChecker)
+	return !onLoad || a.wary
 }
 
 // changesOf are the files of a bundle that another one has not, or not the same.
@@ -87,22 +117,15 @@ func changesOf(before, next *served) []render.File {
 	return changed
 }
 
-// prepare has the proxy look at a bundle whose sensitive files it puts in place
-// for that. They stay there unless the bundle is refused.
-func (a *Agent) prepare(ctx context.Context, next served) error {
+// prepare puts the sensitive files of a bundle in place, so that the proxy can look
+// at it.
+func (a *Agent) prepare(next served) error {
 	a.lookInPlace()
 	changed := changesOf(a.good, &next)
 	if err := a.files.accept(&next.bundle, changed); err != nil {
 		return &Refused{Reason: err.Error()}
 	}
-	if err := a.addSensitive(next, changed); err != nil {
-		return err
-	}
-	err := a.check(ctx, next)
-	if err != nil {
-		a.removeSensitive(next)
-	}
-	return err
+	return a.addSensitive(next, changed)
 }
 
 // lookInPlace forgets what is in place if somebody has removed or cut any of it.

@@ -11,6 +11,7 @@ import (
 type OSProcess struct {
 	PID, Parent, Group int
 	Zombie             bool   // dead, and not waited for yet
+	Asleep             bool   // waits for something, and for no disk
 	Started            uint64 // in clock ticks since the machine was
 }
 
@@ -42,6 +43,15 @@ func OSProcesses() ([]OSProcess, error) {
 	return list, nil
 }
 
+// OSProcessOf is one process as the kernel lists it.
+func OSProcessOf(pid int) (OSProcess, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return OSProcess{}, err
+	}
+	return parseStat(stat)
+}
+
 // startField is where the start time stands in stat, counted from STATE.
 const startField = 19
 
@@ -61,7 +71,7 @@ func parseStat(stat []byte) (OSProcess, error) {
 	if _, err := fmt.Sscanf(string(stat[end+1:]), "%s %d %d", &state, &p.Parent, &p.Group); err != nil {
 		return p, err
 	}
-	p.Zombie = state == "Z"
+	p.Zombie, p.Asleep = state == "Z", state == "S"
 	if rest := bytes.Fields(stat[end+1:]); len(rest) > startField {
 		p.Started, _ = strconv.ParseUint(string(rest[startField]), 10, 64)
 	}

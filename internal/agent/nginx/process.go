@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +21,7 @@ const (
 	retireTimeout = 5 * time.Second
 	// maxGenerations is Options.MaxGenerations where that is 0.
 	maxGenerations = 32
-	// lastWords bounds the wait for the rest of what a dead nginx has said.
+	// lastWords bounds the wait for the rest of what nginx says that gives up.
 	lastWords = time.Second
 )
 
@@ -30,6 +31,9 @@ type process struct {
 	children *agent.Children
 	status   *statusClient
 	log      *slog.Logger
+	// check asks another nginx about the files in place.
+	check     func(context.Context) error
+	socketDir string
 	// generations are as in Options.
 	generations int
 	words       words
@@ -62,9 +66,20 @@ func (p *process) Reload(ctx context.Context, token string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}
+	sockets, err := socketsIn(p.socketDir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
+	}
+	next := newSuccession(p.group(), old)
 	mark := p.words.mark()
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		return fmt.Errorf("telling nginx to reload: %w", err)
+	}
+	if err := p.handOver(ctx, next, mark); err != nil {
+		if refusal(err) != nil {
+			p.removeSocketsBut(sockets)
+		}
+		return err
 	}
 	if err := p.confirm(ctx, token, mark); err != nil {
 		return err
@@ -80,30 +95,107 @@ func (p *process) Reload(ctx context.Context, token string) error {
 	return nil
 }
 
-// confirm waits until nginx answers the token, or says that it will not. Only
-// what it said since mark counts.
+// removeSocketsBut removes sockets that nginx has opened for files that it then
+// refused. It closes them, but leaves them where they are.
+func (p *process) removeSocketsBut(before []string) {
+	if err := removeSockets(p.socketDir, before); err != nil {
+		p.log.Error("nginx may not be able to listen on its own sockets", "error", err)
+	}
+}
+
+// handOver waits until nginx has new workers, and has the old ones leave.
+func (p *process) handOver(ctx context.Context, next *succession, mark int) error {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	asked, cancel := context.WithCancel(ctx)
+	defer cancel()
+	silence, verdict := newSilence(p.group()), make(chan error, 1)
+	err := p.await(ctx, lookInterval, mark, func() (bool, error) {
+		if next.done() {
+			return true, nil
+		}
+		if silence.lasts() && len(p.words.since(mark)) == 0 {
+			asking.Go(func() { verdict <- p.check(asked) })
+		}
+		select {
+		case err := <-verdict:
+			return false, refusal(err)
+		default:
+			return false, nil
+		}
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return p.whyNot(mark, "it has started no new workers")
+	}
+	return err
+}
+
+// refusal is what is wrong with the files, if that is what an error says.
+func refusal(err error) error {
+	var refused *agent.Refused
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return nil
+}
+
+// confirm waits until nginx answers the token.
 func (p *process) confirm(ctx context.Context, token string, mark int) error {
-	ticker := time.NewTicker(askInterval)
-	defer ticker.Stop()
-	var answered error // the last time; a question that ctx cut short tells nothing
-	for {
-		said := p.words.since(mark)
-		if gaveUp(said) {
-			return &agent.Refused{Reason: reason(said, "", nil)}
-		}
+	why := "its status socket answers for another configuration"
+	err := p.await(ctx, askInterval, mark, func() (bool, error) {
 		answer, err := p.status.token(ctx)
-		if err == nil && answer == token {
-			return nil
+		if err != nil && ctx.Err() == nil { // a question that was cut short tells nothing
+			why = err.Error()
 		}
-		if ctx.Err() == nil {
-			answered = err
+		return err == nil && answer == token, nil
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return p.whyNot(mark, why)
+	}
+	return err
+}
+
+// await asks again and again whether something has come about. It ends early with an
+// error of the question, when nginx says that it will not serve the files, and when it
+// has ended. Only what nginx said since mark counts.
+func (p *process) await(ctx context.Context, pause time.Duration, mark int, question func() (bool, error)) error {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		if gaveUp(p.words.since(mark)) {
+			p.settle(ctx)
+			return &agent.Refused{Reason: reason(p.words.since(mark), "", nil)}
+		}
+		if done, err := question(); done || err != nil {
+			return err
 		}
 		select {
 		case <-p.done:
 			return p.whyEnded(mark)
 		case <-ctx.Done():
-			return p.whyNot(ctx, mark, answered)
+			return ctx.Err()
 		case <-ticker.C:
+		}
+	}
+}
+
+// settle lets nginx say the rest of what it has to say, and close what it has opened
+// for files that it refuses. The next reload must not hear it.
+func (p *process) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	ticker := time.NewTicker(lookInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-p.done:
+			return
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if master, err := agent.OSProcessOf(p.group()); err != nil || master.Asleep {
+			return
 		}
 	}
 }
@@ -126,16 +218,10 @@ func byItself(err error) bool {
 }
 
 // whyNot says what is known when the time is over.
-func (p *process) whyNot(ctx context.Context, mark int, asking error) error {
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ctx.Err()
-	}
-	why := "its status socket answers for another configuration"
-	if asking != nil {
-		why = asking.Error()
-	}
-	if emergencies := emergencies(p.words.since(mark)); len(emergencies) > 0 {
-		why = reason(p.words.since(mark), "", nil)
+func (p *process) whyNot(mark int, otherwise string) error {
+	why := otherwise
+	if said := p.words.since(mark); len(emergencies(said)) > 0 {
+		why = reason(said, "", nil)
 	}
 	return fmt.Errorf("nginx did not serve the configuration in time: %s", why)
 }

@@ -1,5 +1,5 @@
-// Package nginx runs nginx for the agent: it checks files with nginx -t, starts
-// nginx, makes it reload and finds out whether it took the new files.
+// Package nginx runs nginx for the agent: it starts nginx, makes it reload and finds
+// out whether it took the new files, and checks files with nginx -t.
 //
 // It never edits a configuration; the bundle's files are the renderer's. What
 // it needs of them is the status socket, on which nginx answers the bundle's
@@ -11,7 +11,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -90,6 +89,13 @@ func (p *Proxy) Check(ctx context.Context, root string) error {
 	}
 }
 
+// checkInPlace is Check for the files in place.
+func (p *Proxy) checkInPlace(ctx context.Context) error { return p.Check(ctx, "") }
+
+// ChecksOnLoad is there since nginx does with files that it is told to load what it
+// does with nginx -t, and then goes on with those before or does not start.
+func (p *Proxy) ChecksOnLoad() {}
+
 // arguments are those that a check and a start have in common. nginx stays in
 // the foreground, and says on standard error what it has to say before it
 // knows its logs.
@@ -102,7 +108,7 @@ func (p *Proxy) Start(ctx context.Context, token string) (agent.Process, error) 
 	if err := p.makeFolders(); err != nil {
 		return nil, err
 	}
-	if err := p.removeStaleSockets(); err != nil {
+	if err := removeStaleSockets(p.options.StatusSocket); err != nil {
 		return nil, err
 	}
 	started, err := p.launch()
@@ -138,7 +144,11 @@ func (p *Proxy) launch() (*process, error) {
 		reader.Close()
 		return nil, fmt.Errorf("starting nginx: %w", err)
 	}
-	started := &process{cmd: cmd, children: p.options.Children, status: p.status, log: p.options.Logger, generations: cmp.Or(p.options.MaxGenerations, maxGenerations), done: make(chan struct{})}
+	started := &process{
+		cmd: cmd, children: p.options.Children, status: p.status, log: p.options.Logger, check: p.checkInPlace,
+		socketDir:   filepath.Dir(p.options.StatusSocket),
+		generations: cmp.Or(p.options.MaxGenerations, maxGenerations), done: make(chan struct{}),
+	}
 	go started.watch(reader)
 	return started, nil
 }
@@ -148,29 +158,6 @@ func (p *Proxy) makeFolders() error {
 	for _, folder := range []string{p.options.TempDir, filepath.Dir(p.options.StatusSocket)} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return fmt.Errorf("making a folder for nginx: %w", err)
-		}
-	}
-	return nil
-}
-
-// removeStaleSockets removes what a killed nginx left behind: the next one could
-// not listen there.
-func (p *Proxy) removeStaleSockets() error {
-	folder := filepath.Dir(p.options.StatusSocket)
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return fmt.Errorf("looking for old sockets: %w", err)
-	}
-	for _, entry := range entries {
-		path := filepath.Join(folder, entry.Name())
-		if entry.Type() != fs.ModeSocket {
-			if path == p.options.StatusSocket {
-				return fmt.Errorf("the status socket's path %s is taken by something that is no socket", path)
-			}
-			continue
-		}
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("removing an old socket: %w", err)
 		}
 	}
 	return nil
