@@ -99,6 +99,7 @@ func TestAProxyTellsOfItsRequestsAndItsTable(t *testing.T) {
 		`interlock_proxy_table_info{version="` + table.Version() + `"} 1`,
 		`interlock_proxy_table_generation 1`,
 		`interlock_proxy_table_swap_duration_seconds_count 1`,
+		`interlock_proxy_panics_total 0`,
 		`interlock_proxy_access_log_dropped_total 0`,
 		`go_goroutines `, `process_cpu_seconds_total `,
 	}

@@ -32,6 +32,7 @@ var (
 	proxyOpen        = describe("proxy_connections_open", "Connections of clients that are open.")
 	proxyDialled     = describe("proxy_upstream_connections_total", "Connections to endpoints that were made.")
 	proxyUpstream    = describe("proxy_upstream_connections", "Connections to endpoints: active, or idle until a request comes.", "state")
+	proxyPanics      = describe("proxy_panics_total", "Faults of the proxy's own that ended a request and its connection, and nothing else. They are in the log.")
 	proxyLogDropped  = describe("proxy_access_log_dropped_total", "Lines of the access log that could not be written in time.")
 
 	proxyTable        = describe("proxy_table_info", "The version of the table that is served.", "version")
@@ -69,6 +70,7 @@ func (c proxyCollector) Collect(to chan<- prometheus.Metric) {
 	s.counter(proxyDialled, float64(f.Dialled))
 	s.gauge(proxyUpstream, float64(max(f.UpstreamOpen-f.UpstreamIdle, 0)), "active")
 	s.gauge(proxyUpstream, float64(f.UpstreamIdle), "idle")
+	s.counter(proxyPanics, float64(f.Panics))
 	s.counter(proxyLogDropped, float64(f.LogDropped))
 	if f.Served.Version != "" {
 		s.gauge(proxyTable, 1, f.Served.Version)

@@ -67,10 +67,7 @@ func (c *conn) secured() bool { return c.proto == "https" }
 // serve serves one request after the other until one of the two sides ends it.
 func (c *conn) serve() {
 	for c.await() {
-		x := takeExchange(c)
-		end := x.serve()
-		x.release()
-		switch end {
+		switch c.exchange() {
 		case closeNow:
 			c.Close()
 			return
@@ -83,6 +80,21 @@ func (c *conn) serve() {
 		}
 	}
 	c.Close()
+}
+
+// exchange serves the requests that the connection has received the first bytes of.
+func (c *conn) exchange() (after end) {
+	x, served := takeExchange(c), false
+	defer func() {
+		if served {
+			x.release()
+		} else {
+			x.abandon()
+		}
+	}()
+	after = x.serve()
+	served = true
+	return after
 }
 
 // await waits for the first bytes of a request, and reports whether they came.

@@ -78,11 +78,16 @@ func (s *Server) dial(e *endpoint, host string) (*upstreamConn, error) {
 	secured := tls.Client(dialled, s.tlsConfig(e, host))
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
+	shaken := false
+	defer func() {
+		if !shaken {
+			c.Close()
+		}
+	}()
 	if err := secured.HandshakeContext(ctx); err != nil {
-		c.Close()
 		return nil, fmt.Errorf("speaking TLS to an endpoint: %w", err)
 	}
-	c.Conn = secured
+	c.Conn, shaken = secured, true
 	return c, nil
 }
 

@@ -16,8 +16,9 @@ type crew struct {
 
 // hand is one of a crew.
 type hand struct {
-	begin, done chan struct{}
-	stream      *stream // the one that it serves, again and again
+	begin  chan struct{}
+	done   chan bool // what serveNext says
+	stream *stream   // the one that it serves, again and again
 }
 
 // take returns one to be put back; nil: the crew is closed.
@@ -33,16 +34,16 @@ func (c *crew) take() *hand {
 		c.least = min(c.least, last)
 		return h
 	}
-	h := &hand{begin: make(chan struct{}, 1), done: make(chan struct{}, 1), stream: newStream()}
+	h := &hand{begin: make(chan struct{}, 1), done: make(chan bool, 1), stream: newStream()}
 	c.all.Go(h.run)
 	return h
 }
 
-// put gives back who was taken.
-func (c *crew) put(h *hand) {
+// put gives back who was taken. One that is not sound is not taken again.
+func (c *crew) put(h *hand, sound bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
+	if c.over || !sound {
 		close(h.begin)
 		return
 	}
@@ -80,19 +81,26 @@ func (c *crew) close() {
 
 func (h *hand) run() {
 	for range h.begin {
-		h.stream.serve()
-		h.done <- struct{}{}
+		h.done <- h.serveNext()
 	}
 }
 
+// serveNext serves a stream; false: a panic has ended it.
+func (h *hand) serveNext() (sound bool) {
+	defer h.stream.conn.server.panics.contain()
+	h.stream.serve()
+	return true
+}
+
 // serve has the stream served, until that is over; once the client is gone, it
-// soon is.
-func (h *hand) serve() {
+// soon is. It reports what serveNext does.
+func (h *hand) serve() (sound bool) {
 	h.begin <- struct{}{}
 	select {
-	case <-h.done:
+	case sound = <-h.done:
 	case <-h.stream.request.Context().Done():
 		h.stream.conn.end()
-		<-h.done
+		sound = <-h.done
 	}
+	return sound
 }

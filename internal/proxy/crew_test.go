@@ -12,7 +12,7 @@ func (c *crew) wave(n int) {
 		taken = append(taken, c.take())
 	}
 	for _, h := range taken {
-		c.put(h)
+		c.put(h, true)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestWhoIsAtWorkWhenTheCrewClosesIsWaitedFor(t *testing.T) {
 		if synctest.Wait(); closed {
 			t.Error("it was not")
 		}
-		c.put(h)
+		c.put(h, true)
 		if synctest.Wait(); !closed {
 			t.Error("the crew does not end")
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -119,15 +120,20 @@ func (e *endpoint) takeIdle(host string) (c *upstreamConn, open bool) {
 // putIdle keeps a connection for later requests, or closes it.
 func (e *endpoint) putIdle(c *upstreamConn) {
 	c.reused, c.idleSince = true, c.clock.about()
-	e.mu.Lock()
-	keep := !e.drained && len(e.idle) < maxIdle
-	if keep {
-		e.idle = append(e.idle, c)
-	}
-	e.mu.Unlock()
-	if !keep {
+	if !e.keep(c) {
 		c.Close()
 	}
+}
+
+// keep reports whether there is room for one more idle connection, and takes it.
+func (e *endpoint) keep(c *upstreamConn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.drained || len(e.idle) >= maxIdle {
+		return false
+	}
+	e.idle = append(e.idle, c)
+	return true
 }
 
 // drain keeps new requests away. Those that run finish; idle connections are
@@ -139,27 +145,24 @@ func (e *endpoint) drain() {
 	e.closeIdle()
 }
 
-func (e *endpoint) closeIdle() {
-	e.mu.Lock()
-	idle := e.idle
-	e.idle = nil
-	quiet := e.takeQuiet(func(*multiplexed) bool { return true })
-	e.mu.Unlock()
-	closeAll(idle, quiet)
-}
+// closeIdle closes the connections that are idle.
+func (e *endpoint) closeIdle() { closeAll(e.takeSince(math.MaxInt64)) }
 
 // expire closes the connections that have been idle for too long.
-func (e *endpoint) expire(now time.Duration) {
+func (e *endpoint) expire(now time.Duration) { closeAll(e.takeSince(now - idleUpstream)) }
+
+// takeSince takes out the connections that have been idle since before a time.
+func (e *endpoint) takeSince(before time.Duration) (idle []*upstreamConn, quiet []*multiplexed) {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	old := 0
-	for old < len(e.idle) && now-e.idle[old].idleSince > idleUpstream {
+	for old < len(e.idle) && e.idle[old].idleSince < before {
 		old++
 	}
-	expired := slices.Clone(e.idle[:old])
+	idle = slices.Clone(e.idle[:old])
 	e.idle = slices.Delete(e.idle, 0, old)
-	quiet := e.takeQuiet(func(m *multiplexed) bool { return now-m.idleSince > idleUpstream })
-	e.mu.Unlock()
-	closeAll(expired, quiet)
+	quiet = e.takeQuiet(func(m *multiplexed) bool { return m.idleSince < before })
+	return idle, quiet
 }
 
 func closeAll(idle []*upstreamConn, quiet []*multiplexed) {

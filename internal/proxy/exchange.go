@@ -21,8 +21,9 @@ type exchange struct {
 	request  http1.Request
 	reply    inflow // from the endpoint
 	response http1.Response
-	content  content // of the response
-	upload   upload  // of the request
+	content  content       // of the response
+	upload   upload        // of the request
+	upstream *upstreamConn // that the request is being asked over; nil: none
 
 	ask []byte // to the endpoint
 	out []byte // to the client, not sent yet
@@ -88,9 +89,24 @@ func (x *exchange) release() {
 	giveBack(x.ask)
 	giveBack(x.out)
 	x.ask, x.out = nil, nil
-	x.conn, x.server, x.facts = nil, nil, facts{}
+	x.conn, x.server, x.upstream, x.facts = nil, nil, nil, facts{}
 	clear(x.tried[:])
 	exchanges.Put(x)
+}
+
+// abandon is release after a panic. Who still has its buffers is not known, so that
+// nobody gets them again; nor is what was sent to the two sides, so that neither may
+// take it for the whole.
+func (x *exchange) abandon() {
+	x.server.stats.exchanges.Add(-1)
+	if c := x.upstream; c != nil {
+		c.reset()
+		c.Close()
+	}
+	x.conn.abort()
+	if x.upload.running {
+		_ = x.upload.outcome()
+	}
 }
 
 // serve serves the requests that are there without waiting for another.
@@ -104,8 +120,7 @@ func (x *exchange) serve() end {
 		}
 		x.facts = facts{began: x.server.clock.now(), tally: &x.server.unrouted}
 		x.out, x.path, x.request.KeepAlive = x.out[:0], nil, false
-		end := x.one()
-		x.account()
+		end := x.counted()
 		if x.facts.status != 0 {
 			x.server.log.add(x)
 		}
@@ -116,6 +131,12 @@ func (x *exchange) serve() end {
 		}
 		x.in.base = 0
 	}
+}
+
+// counted serves one request, which is counted even if it panics.
+func (x *exchange) counted() end {
+	defer x.account()
+	return x.one()
 }
 
 // one serves one request.

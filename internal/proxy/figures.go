@@ -23,6 +23,9 @@ type Figures struct {
 	Dialled                    uint64
 	UpstreamOpen, UpstreamIdle int
 
+	// Panics is how many faults of the proxy's own have ended a request, its stream or
+	// its connection.
+	Panics uint64
 	// LogDropped is how many lines of the access log nobody took in time.
 	LogDropped uint64
 
@@ -73,7 +76,7 @@ func (s *Server) Figures() Figures {
 	f := Figures{
 		Served: s.Served(), Swaps: s.stats.swaps.durations(), SwapsRefused: s.stats.swaps.failed.Load(),
 		Accepted: s.stats.accepted.Load(), Refused: s.stats.refused.Load(), Open: s.clients.count(),
-		Dialled: s.stats.dialled.Load(), UpstreamOpen: int(s.stats.upstream.Load()),
+		Dialled: s.stats.dialled.Load(), UpstreamOpen: int(s.stats.upstream.Load()), Panics: s.panics.count.Load(),
 	}
 	if s.log != nil {
 		f.LogDropped = uint64(s.log.dropped.Load())

@@ -83,6 +83,7 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 		if err != nil {
 			return nil, unreached{err}
 		}
+		x.upstream = c
 		if !c.reused {
 			x.facts.connected = x.server.clock.now()
 		}
@@ -94,6 +95,7 @@ func (x *exchange) try(trial *trial, e *endpoint) (*upstreamConn, error) {
 		stale := c.reused && x.reply.w == 0 && !tookTooLong(err)
 		untouched := x.upload.whole && x.reply.w == 0 && unprocessed(err)
 		x.conn.asks.Store(nil)
+		x.upstream = nil
 		c.Close()
 		switch {
 		case untouched && c.reused:
@@ -138,8 +140,8 @@ func (x *exchange) tryAnother(trial *trial, e *endpoint, err error) bool {
 	default:
 		trial.status, trial.text = 502, "The service for this address could not be reached, or did not answer."
 	}
-	if errors.Is(err, errBadAnswer) {
-		return false
+	if errors.Is(err, errBadAnswer) || errors.Is(err, errPanicked) {
+		return false // which is not the endpoint's failure
 	}
 	if x.server.note(e, err) {
 		x.facts.tally.counts().ejections.Add(1)

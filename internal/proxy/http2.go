@@ -101,17 +101,23 @@ func withOwner(ctx context.Context, secured net.Conn) context.Context {
 
 // serveStream has an exchange serve a stream.
 func serveStream(w http.ResponseWriter, r *http.Request) {
-	owner := r.Context().Value(ownerKey{}).(*conn)
-	crew := &owner.server.http2.crew
-	h := crew.take()
-	if h == nil {
-		panic(http.ErrAbortHandler) // the server ends
-	}
-	h.stream.begin(w, r, owner)
-	h.serve()
-	whole := h.stream.finish()
-	crew.put(h)
-	if !whole {
+	if !r.Context().Value(ownerKey{}).(*conn).serveStream(w, r) {
 		panic(http.ErrAbortHandler) // the stream is reset
 	}
+}
+
+// serveStream reports whether all of the answer was written.
+func (c *conn) serveStream(w http.ResponseWriter, r *http.Request) (whole bool) {
+	defer c.server.panics.contain(func() { whole = false })
+	crew := &c.server.http2.crew
+	h, sound := crew.take(), false
+	if h == nil {
+		return false // the server ends
+	}
+	defer func() { crew.put(h, sound) }()
+	h.stream.begin(w, r, c)
+	served := h.serve()
+	whole = h.stream.finish() && served
+	sound = served
+	return whole
 }

@@ -34,6 +34,8 @@ type multiplexed struct {
 	streams   int
 	used      bool
 	idleSince time.Duration
+	// retired says that one of its requests has panicked: no more are asked over it.
+	retired bool
 }
 
 // newTransport returns what speaks HTTP/2 over connections that are made already.
@@ -64,15 +66,11 @@ func (s *Server) stream(e *endpoint, host string, fresh bool) (*upstreamConn, er
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	near, far := net.Pipe()
-	q := &question{Conn: near, cancel: cancel, clock: s.clock, scheme: "http"}
+	q := &question{Conn: near, cancel: cancel, clock: s.clock, panics: s.panics, scheme: "http", err: errPanicked}
 	if e.tls != nil {
 		q.scheme = "https"
 	}
-	go func() {
-		defer e.leave(m, s.clock.about())
-		defer cancel()
-		q.answer(ctx, far, m)
-	}()
+	go q.run(ctx, far, e, m)
 	return &upstreamConn{
 		endpoint: e, host: host, reused: reused, stream: true,
 		link: link{Conn: q, socket: q, clock: s.clock},
@@ -85,13 +83,17 @@ func (s *Server) multiplex(e *endpoint, host string) (*multiplexed, error) {
 	if err != nil {
 		return nil, err
 	}
+	joined := false
+	defer func() {
+		if !joined {
+			c.Close()
+		}
+	}()
 	if secured, is := c.Conn.(*tls.Conn); is && secured.ConnectionState().NegotiatedProtocol != h2.NextProtoTLS {
-		c.Close()
 		return nil, errNoHTTP2
 	}
 	client, err := s.transport.NewClientConn(c)
 	if err != nil {
-		c.Close()
 		return nil, fmt.Errorf("speaking HTTP/2 to an endpoint: %w", err)
 	}
 	m := &multiplexed{ClientConn: client, host: host, streams: 1, used: true}
@@ -99,6 +101,7 @@ func (s *Server) multiplex(e *endpoint, host string) (*multiplexed, error) {
 		_ = client.Close()
 		return nil, errDrained
 	}
+	joined = true
 	return m, nil
 }
 
@@ -117,7 +120,7 @@ func (e *endpoint) share(host string, fresh bool) (m *multiplexed, reused, open 
 		return nil, false, true
 	}
 	for _, m = range e.shared {
-		if m.host == host && m.streams < maxShared && m.ReserveNewRequest() {
+		if m.host == host && m.streams < maxShared && !m.retired && m.ReserveNewRequest() {
 			reused, m.used = m.used, true
 			m.streams++
 			return m, reused, true
@@ -156,17 +159,29 @@ func (e *endpoint) join(m *multiplexed) bool {
 // leave ends a request's share of a connection, which is closed when nobody may
 // ask for another.
 func (e *endpoint) leave(m *multiplexed, now time.Duration) {
-	e.mu.Lock()
-	m.streams--
-	m.idleSince = now
-	last := m.streams == 0 && (e.drained || !m.CanTakeNewRequest())
-	if last {
-		e.shared = slices.DeleteFunc(e.shared, func(s *multiplexed) bool { return s == m })
-	}
-	e.mu.Unlock()
-	if last {
+	if e.isLast(m, now) {
 		_ = m.Close()
 	}
+}
+
+// isLast ends a request's share of a connection, and reports whether that is to be
+// closed.
+func (e *endpoint) isLast(m *multiplexed, now time.Duration) (last bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m.streams--
+	m.idleSince = now
+	if last = m.streams == 0 && (e.drained || m.retired || !m.CanTakeNewRequest()); last {
+		e.shared = slices.DeleteFunc(e.shared, func(s *multiplexed) bool { return s == m })
+	}
+	return last
+}
+
+// retire keeps new requests from a connection. Those that are asked over it finish.
+func (e *endpoint) retire(m *multiplexed) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m.retired = true
 }
 
 // takeQuiet takes out the connections that nobody uses and that a condition holds

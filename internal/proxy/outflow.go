@@ -15,6 +15,7 @@ import (
 // error is told to the one who writes next.
 type outflow struct {
 	link   link // to the socket
+	panics *panics
 	within func() time.Duration
 	// ended is called once, when the connection is closed.
 	ended func()
@@ -30,17 +31,21 @@ type outflow struct {
 // closingLimit is how long the last bytes may take to be sent.
 const closingLimit = 5 * time.Second
 
-func newOutflow(socket net.Conn, c *clock, within func() time.Duration, ended func()) *outflow {
-	o := &outflow{link: link{Conn: socket, socket: socket, clock: c}, within: within, ended: ended}
+func newOutflow(socket net.Conn, c *clock, p *panics, within func() time.Duration, ended func()) *outflow {
+	o := &outflow{link: link{Conn: socket, socket: socket, clock: c}, panics: p, within: within, ended: ended}
 	o.room.L = &o.mu
 	return o
 }
 
-// Write takes all of b to be sent.
-func (o *outflow) Write(b []byte) (int, error) {
+// Write takes all of b to be sent. Those who call it are goroutines of net/http.
+func (o *outflow) Write(b []byte) (taken int, err error) {
+	defer o.panics.contain(func() {
+		err = errPanicked
+		o.sent(err) // half of something may wait
+	})
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for taken := 0; ; {
+	for {
 		for o.err == nil && !o.closing && len(o.waiting) == largeBuffer {
 			o.room.Wait()
 		}
@@ -67,6 +72,10 @@ func (o *outflow) Write(b []byte) (int, error) {
 // send sends what waits until nothing does. It first lets everybody go on who
 // can: they may have more to say.
 func (o *outflow) send() {
+	defer o.panics.contain(func() {
+		o.sent(errPanicked)
+		o.rest()
+	})
 	for {
 		runtime.Gosched()
 		b, within := o.next()
@@ -91,12 +100,24 @@ func (o *outflow) next() (b []byte, within time.Duration) {
 		within = o.within()
 	}
 	if b == nil {
-		o.sending = false
-		if o.closing {
-			o.end()
-		}
+		o.stopped()
 	}
 	return b, within
+}
+
+// rest is for send when it comes to no good end.
+func (o *outflow) rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stopped()
+}
+
+// stopped says that nobody sends any more. The lock is held.
+func (o *outflow) stopped() {
+	o.sending = false
+	if o.closing {
+		o.end()
+	}
 }
 
 // sent makes room for who waits. After an error nothing can follow.

@@ -27,7 +27,7 @@ func (c *counted) Write(b []byte) (int, error) {
 func sending(within time.Duration) (o *outflow, via *counted, peer net.Conn, over chan struct{}) {
 	near, far := net.Pipe()
 	via, over = &counted{Conn: near}, make(chan struct{})
-	return newOutflow(via, newClock(), func() time.Duration { return within }, func() { close(over) }), via, far, over
+	return newOutflow(via, newClock(), newPanics(nil), func() time.Duration { return within }, func() { close(over) }), via, far, over
 }
 
 func TestWhatIsWrittenWhileTheNetworkIsBusyIsSentTogether(t *testing.T) {

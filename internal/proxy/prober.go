@@ -22,7 +22,8 @@ const (
 // prober connects to the endpoints that wait for it, until they take connections
 // or are drained.
 type prober struct {
-	clock *clock
+	clock  *clock
+	panics *panics
 	// within is how long a connection may take to be made.
 	within  func() time.Duration
 	accepts func(context.Context, netip.AddrPort) bool
@@ -39,11 +40,11 @@ type probe struct {
 	running          bool
 }
 
-func newProber(c *clock, within func() time.Duration, accepts func(context.Context, netip.AddrPort) bool) *prober {
+func newProber(c *clock, o *panics, within func() time.Duration, accepts func(context.Context, netip.AddrPort) bool) *prober {
 	if accepts == nil {
 		accepts = connects
 	}
-	return &prober{clock: c, within: within, accepts: accepts, wake: make(chan struct{}, 1), waiting: map[*endpoint]*probe{}}
+	return &prober{clock: c, panics: o, within: within, accepts: accepts, wake: make(chan struct{}, 1), waiting: map[*endpoint]*probe{}}
 }
 
 // probe has an endpoint that has just come probed at once.
@@ -110,7 +111,9 @@ func (p *prober) start(ctx context.Context, probes *sync.WaitGroup) (next time.D
 
 // ended takes the result of a probe down.
 func (p *prober) ended(e *endpoint, connected bool) {
+	defer p.nudge()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.running--
 	its := p.waiting[e]
 	its.running = false
@@ -120,11 +123,11 @@ func (p *prober) ended(e *endpoint, connected bool) {
 		e.resume()
 		delete(p.waiting, e)
 	}
-	p.mu.Unlock()
-	p.nudge()
 }
 
-func (p *prober) ask(ctx context.Context, e *endpoint) bool {
+// ask probes an endpoint; one whose probe panics is probed again.
+func (p *prober) ask(ctx context.Context, e *endpoint) (connected bool) {
+	defer p.panics.contain()
 	ctx, cancel := context.WithTimeout(ctx, p.within())
 	defer cancel()
 	return p.accepts(ctx, e.addr)

@@ -21,9 +21,10 @@ type question struct {
 	net.Conn
 	cancel context.CancelFunc
 	clock  *clock
+	panics *panics
 	scheme string
 	// err is why there is no answer, or no whole one; set before the other end
-	// is closed.
+	// is closed. It begins with what holds where nobody comes to set it.
 	err error
 }
 
@@ -42,6 +43,14 @@ func (q *question) Read(b []byte) (int, error) {
 func (q *question) Close() error {
 	q.cancel()
 	return q.Conn.Close()
+}
+
+// run answers, over a connection that it has a share of.
+func (q *question) run(ctx context.Context, far net.Conn, e *endpoint, m *multiplexed) {
+	defer q.cancel()
+	defer func() { e.leave(m, q.clock.about()) }()
+	defer q.panics.contain(func() { e.retire(m) })
+	q.answer(ctx, far, m)
 }
 
 // answer sends the request that arrives at the far end, and writes its answer there.
@@ -82,7 +91,7 @@ func (q *question) read(ctx context.Context, far net.Conn) (*http.Request, error
 		in.drop()
 		return request.WithContext(ctx), nil
 	}
-	body := &contentReader{in: in, trailers: request.Trailer}
+	body := &contentReader{in: in, panics: q.panics, trailers: request.Trailer}
 	body.content.begin(in, asked.Content, unbounded)
 	request.Body = body
 	return request.WithContext(ctx), nil
@@ -134,14 +143,16 @@ func announced(to http.Header, list []byte) http.Header {
 // collector: who reads may do so until after the answer.
 type contentReader struct {
 	in       *inflow
+	panics   *panics
 	content  content
 	piece    []byte
 	trailers http.Header // those announced
 }
 
-func (c *contentReader) Read(b []byte) (int, error) {
+// Read is called by a goroutine of x/net/http2.
+func (c *contentReader) Read(b []byte) (n int, err error) {
+	defer c.panics.contain(func() { n, err = 0, errPanicked })
 	for len(c.piece) == 0 {
-		var err error
 		if c.piece, err = c.content.next(true); isEOF(err) {
 			c.readTrailers()
 		}
@@ -149,7 +160,7 @@ func (c *contentReader) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n := copy(b, c.piece)
+	n = copy(b, c.piece)
 	c.piece = c.piece[n:]
 	return n, nil
 }

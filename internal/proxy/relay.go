@@ -29,6 +29,7 @@ func (x *exchange) relay(c *upstreamConn) end {
 	sent := x.upload.join(x)
 	// Whoever ends the client's connection just now may have ended this one with it.
 	ours := x.conn.asks.CompareAndSwap(c, nil)
+	x.upstream = nil
 	if err == nil && sent && ours && x.response.KeepAlive && len(x.reply.unread()) == 0 {
 		c.endpoint.putIdle(c)
 	} else {

@@ -18,7 +18,12 @@ func (c *conn) serveTLS() {
 	// A handshake takes a large stack, and the connection would keep that while
 	// it is idle.
 	begun := make(chan func())
-	go func() { begun <- c.begin() }()
+	go func() {
+		var serve func()
+		defer func() { begun <- serve }()
+		defer c.server.panics.contain(c.reset)
+		serve = c.begin()
+	}()
 	if serve := <-begun; serve != nil {
 		serve()
 	}
@@ -133,7 +138,7 @@ type replayed struct {
 // together has what is written at about the same time sent together.
 func (r *replayed) together() {
 	within := func() time.Duration { return r.owner.server.options().Limits.Send }
-	r.out = newOutflow(r.Conn, r.owner.clock, within, r.end)
+	r.out = newOutflow(r.Conn, r.owner.clock, r.owner.server.panics, within, r.end)
 }
 
 func (r *replayed) end() { r.once.Do(func() { close(r.over) }) }
@@ -162,11 +167,13 @@ func (r *replayed) SetWriteDeadline(t time.Time) error {
 	return r.Conn.SetWriteDeadline(t)
 }
 
-func (r *replayed) Read(b []byte) (int, error) {
+// Read is net.Conn's. Over HTTP/2 it is net/http's goroutines that call it.
+func (r *replayed) Read(b []byte) (n int, err error) {
+	defer r.owner.server.panics.contain(func() { n, err = 0, errPanicked })
 	if len(r.said) == 0 {
 		return r.Conn.Read(b)
 	}
-	n := copy(b, r.said)
+	n = copy(b, r.said)
 	if r.said = r.said[n:]; len(r.said) == 0 {
 		r.said = nil
 	}
@@ -228,5 +235,5 @@ func (c *conn) pipeThrough(up *upstreamConn, said []byte) {
 	there, back := takeLarge(), takeLarge()
 	defer giveBack(there)
 	defer giveBack(back)
-	pipeBoth(&c.link, &up.link, there, back, &heard, quiet)
+	c.server.pipeBoth(&c.link, &up.link, there, back, &heard, quiet)
 }

@@ -30,6 +30,7 @@ type Server struct {
 	configured atomic.Pointer[configured]
 	logger     *slog.Logger
 	clock      *clock
+	panics     *panics
 	log        *accessLog
 	table      atomic.Pointer[table]
 
@@ -66,7 +67,7 @@ type Entrance struct {
 
 // New returns a server that has no table yet. Its entrances are served by Run.
 func New(o Options) *Server {
-	s := &Server{logger: o.Logger, clock: newClock(), transport: newTransport()}
+	s := &Server{logger: o.Logger, clock: newClock(), panics: newPanics(o.Logger), transport: newTransport()}
 	s.table.Store(&table{})
 	s.clients.init()
 	s.http2.init(o)
@@ -74,7 +75,7 @@ func New(o Options) *Server {
 		s.log = newAccessLog(o.AccessLog)
 	}
 	s.Configure(o)
-	s.prober = newProber(s.clock, func() time.Duration { return s.options().Limits.Connect }, o.Accepts)
+	s.prober = newProber(s.clock, s.panics, func() time.Duration { return s.options().Limits.Connect }, o.Accepts)
 	return s
 }
 
@@ -230,6 +231,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // welcome serves a connection, or turns it away when there are too many.
 func (s *Server) welcome(accepted net.Conn, secure bool) {
+	defer s.panics.contain(func() { accepted.Close() })
 	number := s.stats.accepted.Add(1)
 	c := newConn(s, accepted)
 	c.number = number
@@ -247,6 +249,7 @@ func (s *Server) welcome(accepted net.Conn, secure bool) {
 	}
 	go func() {
 		defer s.clients.leave(c)
+		defer s.panics.contain(c.reset)
 		serve()
 	}()
 }
@@ -260,12 +263,17 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			now := s.clock.about()
-			s.endpoints(func(e *endpoint) { e.expire(now) })
-			s.forget()
-			s.http2.crew.thin()
+			s.tidy()
 		}
 	}
+}
+
+func (s *Server) tidy() {
+	defer s.panics.contain()
+	now := s.clock.about()
+	s.endpoints(func(e *endpoint) { e.expire(now) })
+	s.forget()
+	s.http2.crew.thin()
 }
 
 func (s *Server) closeUpstreams() { s.endpoints((*endpoint).drain) }

@@ -38,9 +38,14 @@ func (r *rig) frames(host string, settings ...h2.Setting) *h2.Framer {
 // get asks for / of a host on a stream.
 func get(t *testing.T, framer *h2.Framer, stream uint32, host string) {
 	t.Helper()
+	getPath(t, framer, stream, host, "/")
+}
+
+func getPath(t *testing.T, framer *h2.Framer, stream uint32, host, path string) {
+	t.Helper()
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", "/"}} {
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", host}, {":path", path}} {
 		if err := encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
 			t.Fatal(err)
 		}

@@ -43,8 +43,14 @@ var errNoAnswer = errors.New("what was to be sent is no answer")
 
 func newStream() *stream {
 	s := new(stream)
-	s.reading.cut = func() { s.request.Body.Close() }
-	s.writing.cut = func() { _ = s.control.SetWriteDeadline(time.Unix(1, 0)) }
+	s.reading.cut = func() {
+		defer s.conn.server.panics.contain()
+		s.request.Body.Close()
+	}
+	s.writing.cut = func() {
+		defer s.conn.server.panics.contain()
+		_ = s.control.SetWriteDeadline(time.Unix(1, 0))
+	}
 	return s
 }
 
@@ -70,9 +76,7 @@ func (s *stream) serve() {
 	c := &s.conn
 	c.buf, c.received = s.head()
 	c.got = int64(c.received)
-	x := takeExchange(c)
-	x.serve()
-	x.release()
+	c.exchange()
 }
 
 // head is the head of the request, in a buffer.

@@ -32,23 +32,26 @@ func (x *exchange) tunnel(c *upstreamConn) end {
 	quiet := x.server.options().Limits.Websocket
 	var heard atomic.Int64
 	heard.Store(int64(x.server.clock.about()))
-	pipeBoth(&x.conn.link, &c.link, x.in.buf, x.reply.buf, &heard, quiet)
+	x.server.pipeBoth(&x.conn.link, &c.link, x.in.buf, x.reply.buf, &heard, quiet)
 	return closeNow
 }
 
 // pipeBoth passes bytes both ways, through a buffer each, until one side ends it
-// or both are silent for too long.
-func pipeBoth(client, endpoint *link, there, back []byte, heard *atomic.Int64, quiet time.Duration) {
+// or both are silent for too long. The buffers are the caller's again when it returns.
+func (s *Server) pipeBoth(client, endpoint *link, there, back []byte, heard *atomic.Int64, quiet time.Duration) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer s.panics.contain()
+		defer endpoint.abort()
 		pipe(endpoint, client, there, heard, quiet)
+	}()
+	defer func() {
+		client.abort()
 		endpoint.abort()
+		<-ended
 	}()
 	pipe(client, endpoint, back, heard, quiet)
-	client.abort()
-	endpoint.abort()
-	<-ended
 }
 
 // pipe passes bytes one way. Silence counts only when the other way, which

@@ -76,7 +76,7 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 	u.in.use(&x.conn.link, buf, copy(buf, x.in.unread()))
 	x.in.r = x.in.w
 	u.out, u.to = takeLarge()[:0], c
-	u.started, u.running = true, true
+	u.started = true
 	u.send, u.of = limits.Answer, x
 	within := limits.Body
 	if c.stream {
@@ -84,14 +84,22 @@ func (u *upload) start(x *exchange, c *upstreamConn) {
 		within = limits.Answer
 	}
 	u.content.begin(&u.in, x.request.Content, within)
-	go func() {
-		err := u.flow()
+	u.running = true
+	go u.run(c, x.server.panics)
+}
+
+// run has the content flow, and says how that went.
+func (u *upload) run(c *upstreamConn, p *panics) {
+	err := errPanicked
+	defer func() {
 		u.done <- err
 		if err != nil && !errors.Is(err, errEndpointGone) {
 			// Whoever waits for an answer finds out why there will be none.
 			c.abort()
 		}
 	}()
+	defer p.contain()
+	err = u.flow()
 }
 
 // flow sends content as it comes. When the client fails, so does the request:
@@ -172,10 +180,11 @@ func (u *upload) join(x *exchange) bool {
 	var err error
 	select {
 	case err = <-u.done:
+		u.running = false
 	case <-timer.C:
 		x.conn.interrupt()
 		u.to.interrupt()
-		if err = <-u.done; err == nil {
+		if err = u.outcome(); err == nil {
 			// It was done, and only slow to say so: both connections are as good
 			// as before.
 			x.conn.resume()
@@ -196,10 +205,11 @@ func (u *upload) stop(x *exchange) error {
 	var err error
 	select {
 	case err = <-u.done:
+		u.running = false
 	default:
 		// It waits for the client, who has done nothing wrong.
 		x.conn.abortReads()
-		_, err = <-u.done, errEndpointGone
+		_, err = u.outcome(), errEndpointGone
 	}
 	u.ended(x)
 	if errors.Is(err, errEndpointGone) || err == nil {
@@ -208,9 +218,15 @@ func (u *upload) stop(x *exchange) error {
 	return err
 }
 
+// outcome waits until the flow has ended, and returns how.
+func (u *upload) outcome() error {
+	err := <-u.done
+	u.running = false
+	return err
+}
+
 // ended goes on with what the client has sent behind the content.
 func (u *upload) ended(x *exchange) {
-	u.running = false
 	x.past = x.in.buf // the request's head is there
 	x.in = u.in
 	u.in, u.to, u.of = inflow{}, nil, nil
