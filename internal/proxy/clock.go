@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// tick is how coarse the clock is for what needs no precision: deadlines, which
-// all are a second or more, and dates.
+// tick is how coarse the clock is for what needs no precision: long deadlines, and
+// dates.
 const tick = 250 * time.Millisecond
 
 // clock saves asking for the time where a tick more or less does not matter.

@@ -9,7 +9,8 @@ import (
 // link is a connection that every read and write has a time limit on. To move a
 // deadline costs about a tenth of a small request, so one that stands nearly
 // where it should is left there: limits are kept to a second, or to an eighth
-// where they are shorter than eight seconds.
+// where they are shorter than eight seconds. Those that are shorter than two it is
+// moved for each time.
 type link struct {
 	net.Conn
 	socket          net.Conn // what Conn speaks TLS over, or Conn itself
@@ -53,9 +54,10 @@ func (l *link) allowWrite(within time.Duration) {
 	}
 }
 
-// far reports whether a deadline is not where it should be.
+// far reports whether a deadline is not where it should be. The clock by which both
+// are told may have been a tick late when it was set.
 func far(is, should, within time.Duration) bool {
-	slack := min(time.Second, within/8)
+	slack := min(time.Second, within/8) - tick
 	return is < should-slack || is > should+slack
 }
 

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -44,5 +46,35 @@ func TestALinkThatWasAbortedDoesNotGoOn(t *testing.T) {
 		if _, err := l.read(make([]byte, 1), time.Minute); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("%v", err)
 		}
+	}
+}
+
+// A peer who takes what he is sent in most of his time has it each time anew, and one
+// who takes nothing has no more.
+func TestALimitIsKeptHoweverShort(t *testing.T) {
+	for _, within := range []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, 300 * time.Millisecond, time.Second, 2 * time.Second, 10 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			l, far := linked(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			go l.clock.run(ctx)
+			early := min(time.Second, max(within/8, time.Millisecond))
+			for range 100 {
+				go func() {
+					time.Sleep(within - early - time.Millisecond)
+					_, _ = far.Read(make([]byte, 1))
+				}()
+				if err := l.write([]byte("x"), within); err != nil {
+					t.Fatalf("of %v a peer has less: %v", within, err)
+				}
+			}
+			began := time.Now()
+			if err := l.write([]byte("x"), within); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > within+tick {
+				t.Errorf("a peer who takes nothing has %v, want %v", took, within)
+			}
+			cancel()
+		})
 	}
 }
