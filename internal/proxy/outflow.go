@@ -28,7 +28,7 @@ type outflow struct {
 	err     error
 }
 
-// closingLimit is how long the last bytes may take to be sent.
+// closingLimit is how long the last bytes may take to be sent, all together.
 const closingLimit = 5 * time.Second
 
 func newOutflow(socket net.Conn, c *clock, p *panics, within func() time.Duration, ended func()) *outflow {
@@ -78,31 +78,29 @@ func (o *outflow) send() {
 	})
 	for {
 		runtime.Gosched()
-		b, within := o.next()
+		b := o.next()
 		if b == nil {
 			return
 		}
-		err := o.link.write(b, within)
+		_, err := o.link.Write(b)
 		giveBack(b)
 		o.sent(err)
 	}
 }
 
-// next returns what is to be sent and how long that may take; nil: nothing is, and
-// send ends.
-func (o *outflow) next() (b []byte, within time.Duration) {
+// next returns what is to be sent; nil: nothing is, and send ends. The limit for it
+// is set while the lock is held: that of Close comes before or after it.
+func (o *outflow) next() (b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b, o.waiting = o.waiting, nil
-	if o.closing {
-		within = closingLimit
-	} else {
-		within = o.within()
-	}
-	if b == nil {
+	switch {
+	case b == nil:
 		o.stopped()
+	case !o.closing: // else the limit stands
+		o.link.allowWrite(o.within())
 	}
-	return b, within
+	return b
 }
 
 // rest is for send when it comes to no good end.

@@ -120,3 +120,54 @@ func TestClosingDoesNotWaitAndGivesTheLastBytesAWhile(t *testing.T) {
 		}
 	})
 }
+
+// abrupt is a connection that is closed by its outflow's owner just as something is
+// done with it.
+type abrupt struct {
+	counted
+	out  *outflow
+	when string
+}
+
+func (a *abrupt) now(what string) {
+	if a.when != what || !a.out.mu.TryLock() {
+		return // who closes would wait
+	}
+	a.out.mu.Unlock()
+	_ = a.out.Close()
+}
+
+func (a *abrupt) SetWriteDeadline(t time.Time) error {
+	a.now("a limit is set")
+	return a.counted.SetWriteDeadline(t)
+}
+
+func (a *abrupt) Write(b []byte) (int, error) {
+	a.now("it is written to")
+	return a.counted.Write(b)
+}
+
+func TestHoweverBusyTheLastBytesHaveNoMoreThanTheirTime(t *testing.T) {
+	for _, when := range []string{"a limit is set", "it is written to", "the next is written"} {
+		synctest.Test(t, func(t *testing.T) {
+			near, far := net.Pipe()
+			over := make(chan struct{})
+			via := &abrupt{counted: counted{Conn: near}, when: when}
+			o := newOutflow(via, newClock(), newPanics(nil), func() time.Duration { return time.Hour }, func() { close(over) })
+			via.out = o
+			began := time.Now()
+			_, _ = o.Write([]byte("nobody reads this"))
+			synctest.Wait()
+			_, _ = o.Write([]byte("nor that")) // it is refused where the other is being closed
+			_ = o.Close()
+			if when == "the next is written" {
+				time.Sleep(closingLimit / 2)
+				_, _ = far.Read(make([]byte, 100))
+			}
+			if <-over; time.Since(began) > closingLimit {
+				t.Errorf("%s: it was closed after %v, want %v at most", when, time.Since(began), closingLimit)
+			}
+			far.Close()
+		})
+	}
+}
