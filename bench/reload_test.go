@@ -144,6 +144,13 @@ func serveBare(b *testing.B, apps []netip.AddrPort) changing {
 
 func serveNginx(b *testing.B, apps []netip.AddrPort) changing {
 	dir := shortDir(b)
+	proxy, renderer, config := nginxBelow(b, dir)
+	return underAgent(b, dir, proxy, "etc/nginx.conf", apps, renderer.Render, config)
+}
+
+// nginxBelow is an nginx that has all its files below one folder, the renderer for it,
+// and the operator's options.
+func nginxBelow(b *testing.B, dir string) (agent.Proxy, nginx.Renderer, map[string]any) {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	proxy, err := agentnginx.New(agentnginx.Options{
 		Binary: fixture.Program(b, "nginx"), ConfigPath: at("etc/nginx.conf"), StatusSocket: at("status.sock"), TempDir: at("state/nginx"),
@@ -151,10 +158,10 @@ func serveNginx(b *testing.B, apps []netip.AddrPort) changing {
 	})
 	check(b, err)
 	renderer := nginx.Renderer{ServerInfo: "interlock/bench", StatusSocket: at("status.sock"), TempDir: at("state/nginx"), KeyDir: at("keys")}
-	return underAgent(b, dir, proxy, "etc/nginx.conf", apps, renderer.Render, map[string]any{
+	return proxy, renderer, map[string]any{
 		"User": "root", "PidPath": at("pid"), "WorkerProcesses": "2", "AccessLogPath": at("access.log"), "ErrorLogPath": at("error.log"),
 		"KeepaliveRequests": 1_000_000.0,
-	})
+	}
 }
 
 func serveNative(b *testing.B, apps []netip.AddrPort) changing {
@@ -170,6 +177,19 @@ func serveNative(b *testing.B, apps []netip.AddrPort) changing {
 func underAgent(b *testing.B, dir string, proxy agent.Proxy, file string, apps []netip.AddrPort,
 	render func(*route.Table, render.Parameters, render.Credentials) (render.Bundle, error), config map[string]any,
 ) changing {
+	a := runAgent(b, dir, proxy)
+	port := freePort(b)
+	change := func(endpoints int) {
+		bundle, err := render(tableOf(apps[:endpoints]), parameters(port, filepath.Join(dir, file), config), nil)
+		check(b, err)
+		check(b, a.Apply(b.Context(), bundle, strconv.Itoa(endpoints)))
+	}
+	change(1)
+	return changing{"127.0.0.1:" + strconv.Itoa(int(port)), change}
+}
+
+// runAgent runs an agent, with all that it has below one folder.
+func runAgent(b *testing.B, dir string, proxy agent.Proxy) *agent.Agent {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	a := agent.New(agent.Options{
 		Proxy: proxy, Folders: []string{at("etc")}, StateDir: at("state"), SensitiveDir: at("keys"),
@@ -185,14 +205,7 @@ func underAgent(b *testing.B, dir string, proxy agent.Proxy, file string, apps [
 			b.Error(err)
 		}
 	})
-	port := freePort(b)
-	change := func(endpoints int) {
-		bundle, err := render(tableOf(apps[:endpoints]), parameters(port, at(file), config), nil)
-		check(b, err)
-		check(b, a.Apply(b.Context(), bundle, strconv.Itoa(endpoints)))
-	}
-	change(1)
-	return changing{"127.0.0.1:" + strconv.Itoa(int(port)), change}
+	return a
 }
 
 func parameters(port uint16, file string, config map[string]any) render.Parameters {
