@@ -19,7 +19,7 @@ import (
 // of the agent and of all of nginx's processes, and the time until the new one alone is
 // in effect. Rendering is not in it.
 func BenchmarkNginxChange(b *testing.B) {
-	for _, hosts := range []int{10, 10_000} {
+	for _, hosts := range []int{10, 2_000, 10_000} {
 		b.Run(fmt.Sprintf("hosts=%d", hosts), func(b *testing.B) { changeEndpoints(b, hosts) })
 	}
 }
