@@ -82,6 +82,9 @@ type Options struct {
 	// Folders are the absolute folders in which a bundle may place files that are
 	// not sensitive.
 	Folders []string
+	// Main is the absolute path of the file that the proxy reads first, without which
+	// no bundle is taken; empty: any is.
+	Main string
 	// SensitiveDir is the absolute folder for a bundle's sensitive files and for
 	// nothing else. It is made, for the agent's user alone, and must be in memory.
 	SensitiveDir string
@@ -127,6 +130,7 @@ type Agent struct {
 	inPlace *served // the bundle of which all files are in place that are not sensitive; nil: not known
 	process Process // nil while the proxy does not run
 	retry   retry
+	saving  saving
 	// wary says that a bundle brought the proxy into trouble other than a refusal, and
 	// that none has been served since. Then it is asked before it loads the next.
 	wary bool
@@ -161,11 +165,11 @@ func New(o Options) *Agent {
 	return &Agent{
 		options: o, log: o.Logger, board: newBoard(),
 		files: files{
-			folders: o.Folders, staging: o.StagingDir, maxSize: o.MaxBundleSize,
+			folders: o.Folders, main: o.Main, staging: o.StagingDir, maxSize: o.MaxBundleSize,
 			memory: memory{folder: o.SensitiveDir, verify: o.InMemory},
 		},
 		requests: make(chan request), ended: make(chan struct{}),
-		retry: newRetry(),
+		retry: newRetry(), saving: newSaving(),
 	}
 }
 
@@ -194,6 +198,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.lost()
 		case <-a.retry.due:
 			a.restart(ctx)
+		case <-a.saving.due:
+			a.save()
 		}
 	}
 }
@@ -247,7 +253,7 @@ func (a *Agent) loadLastGood() {
 	case last == nil:
 		a.log.Info("no bundle from before; waiting for the first")
 	default:
-		a.good = last
+		a.good, a.saving.done = last, last
 	}
 }
 
@@ -255,10 +261,12 @@ func (a *Agent) loadLastGood() {
 // for a graceful end: the operator's stop grace period bounds it.
 func (a *Agent) end() error {
 	if a.process == nil {
+		a.saveAtLast()
 		return nil
 	}
 	a.log.Info("letting the proxy finish its requests")
 	a.process.Quit()
+	a.saveAtLast()
 	if closesWithin(a.process.Done(), a.options.EndTimeout) {
 		return nil
 	}

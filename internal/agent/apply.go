@@ -287,8 +287,5 @@ func (a *Agent) took(next served) {
 	if before != nil && before.version == next.version && before.tableVersion == next.tableVersion {
 		return
 	}
-	if err := a.store.save(before, &next); err != nil {
-		// It is served all the same; a restart would begin with an older one.
-		a.log.Error("the last good bundle could not be saved", "error", err)
-	}
+	a.save()
 }

@@ -20,6 +20,7 @@ const maxFiles = 40_000
 // files puts the files of bundles where they belong, and nowhere else.
 type files struct {
 	folders []string // in which a bundle may place files that are not sensitive
+	main    string   // the file that every bundle has; empty: there is none
 	memory  memory   // where sensitive files go, and no others
 	staging string   // where files that are being checked get a folder; empty: the system's
 	maxSize int      // of a bundle, in bytes
@@ -41,6 +42,9 @@ func (f *files) accept(b *render.Bundle, changed []render.File) error {
 		case 1:
 			return fmt.Errorf("the bundle has the file %.200q after %.200q, out of order", here, before)
 		}
+	}
+	if f.main != "" && b.File(f.main) == nil {
+		return fmt.Errorf("the bundle has no file %.200q, which the proxy reads first", f.main)
 	}
 	for i := range changed {
 		if err := f.acceptFile(b, &changed[i]); err != nil {

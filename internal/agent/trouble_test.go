@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/interlock-lb/interlock/internal/agent"
 )
@@ -137,4 +140,65 @@ func TestTwoAgentsOnOneStateFolderDoNotGetInEachOthersWay(t *testing.T) {
 	for _, b := range agents {
 		b.stop()
 	}
+}
+
+// hang locks a state folder as an agent does that writes to it, and never ends.
+func hang(t *testing.T, dir string) (release func()) {
+	t.Helper()
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { folder.Close() }
+}
+
+// begins fails unless an agent with the same state folder would begin with a bundle.
+func (b *bench) begins(token string) {
+	b.t.Helper()
+	another := newBench(b.t, &proxy{})
+	another.options.StateDir, another.options.Folders = b.options.StateDir, b.options.Folders
+	another.start()
+	synctest.Wait()
+	another.stop()
+	another.asked("start "+token, "quit")
+}
+
+func TestABundleThatCouldNotBeSavedIsSavedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, &proxy{}).start()
+		b.served(b.bundle("one", "etc/main"))
+		release := hang(t, b.options.StateDir)
+		b.served(b.bundle("two", "etc/main"))
+		time.Sleep(10 * time.Minute)
+		b.begins("one")
+		release()
+		time.Sleep(3 * time.Minute)
+		b.begins("two")
+		b.stop()
+	})
+}
+
+func TestABundleThatCouldNotBeSavedIsSavedWhenTheAgentEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, &proxy{}).start()
+		b.served(b.bundle("one", "etc/main"))
+		release := hang(t, b.options.StateDir)
+		b.served(b.bundle("two", "etc/main"))
+		release()
+		b.stop()
+		b.begins("two")
+	})
+}
+
+func TestABundleWithoutTheMainFileIsRefusedBeforeAnybodyIsAsked(t *testing.T) {
+	b := newBench(t, &proxy{})
+	b.options.Main = b.path("etc/main")
+	b.start()
+	b.refused(b.bundle("one", "etc/other"))
+	b.served(b.bundle("two", "etc/main", "etc/other"))
+	b.stop()
+	b.asked("check", "start two", "quit")
 }

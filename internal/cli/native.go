@@ -35,7 +35,7 @@ func (p *process) runNative(ctx context.Context, o proxyOptions, admin string) e
 	})
 	i := &mountedIdentity{file: o.identity}
 	a := agent.New(agent.Options{
-		Proxy: proxy, Folders: []string{path.Dir(native.File)}, SensitiveDir: render.SensitiveDir,
+		Proxy: proxy, Folders: []string{path.Dir(native.File)}, Main: native.File, SensitiveDir: render.SensitiveDir,
 		StateDir: o.state, StorageKey: i.storageKey, Logger: log,
 	})
 	// What tells of the proxy goes on while its last requests finish.

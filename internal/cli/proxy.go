@@ -73,7 +73,7 @@ func (p *process) runNginx(ctx context.Context, o proxyOptions) error {
 	}
 	i := &mountedIdentity{file: o.identity}
 	a := agent.New(agent.Options{
-		Proxy: proxy, Folders: []string{path.Dir(o.config), path.Dir(nginx.StatusSocket)}, SensitiveDir: render.SensitiveDir,
+		Proxy: proxy, Folders: []string{path.Dir(o.config), path.Dir(nginx.StatusSocket)}, Main: o.config, SensitiveDir: render.SensitiveDir,
 		StateDir: o.state, StorageKey: i.storageKey, Logger: log,
 	})
 	return p.runAgent(ctx, o, a, i, children)

@@ -62,7 +62,7 @@ func (r *rig) start() {
 		Proxy: agentnative.New(agentnative.Options{
 			File: r.path("run/table.pb"), KeyDir: r.path("keys"), Host: r.host, ProxyID: "proxy-1", ServerInfo: "interlock/test", Logger: log,
 		}),
-		Folders: []string{r.path("run")}, StateDir: r.path("state"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil },
+		Folders: []string{r.path("run")}, Main: r.path("run/table.pb"), StateDir: r.path("state"), StorageKey: func() ([]byte, error) { return make([]byte, 32), nil },
 		StagingDir: r.t.TempDir(), SensitiveDir: r.path("keys"), InMemory: func(string) (bool, error) { return true, nil },
 		Logger: log,
 	})

@@ -1,12 +1,14 @@
 package native_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/interlock-lb/interlock/internal/agent"
@@ -92,6 +94,26 @@ func TestABundleWithoutOneOfItsPartsIsRefusedAndTheOneBeforeServed(t *testing.T)
 		t.Fatal(err)
 	}
 	r.answers("two")
+}
+
+// What is in place of the bundle before must not stand for it.
+func TestABundleWithoutItsMainFileIsRefusedAndTheOneBeforeServed(t *testing.T) {
+	r := newRig(t)
+	r.split = inParts
+	if err := r.apply(r.render(crowd(t, "one", 20), nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	lacking := r.render(crowd(t, "two", 20), nil, nil)
+	lacking.Files = slices.DeleteFunc(lacking.Files, func(f render.File) bool { return f.Path == r.path("run/table.pb") })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for what, err := range map[string]error{"checked": r.agent.Check(ctx, lacking), "applied": r.apply(lacking)} {
+		var refused *agent.Refused
+		if !errors.As(err, &refused) || !strings.Contains(refused.Reason, "table.pb") {
+			t.Errorf("when it is %s: %v", what, err)
+		}
+	}
+	r.answers("one")
 }
 
 // A large table that is divided is served by the next bundle as the one before
