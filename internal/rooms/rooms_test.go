@@ -69,10 +69,11 @@ var rooms = map[string]layer{
 	"rpc":     root,
 	"web":     root,
 
-	"behaviour":   testOnly,
-	"fixture":     testOnly,
-	"rooms":       testOnly,
-	"translation": testOnly,
+	"behaviour":             testOnly,
+	"fixture":               testOnly,
+	"fixture/controlsocket": testOnly,
+	"rooms":                 testOnly,
+	"translation":           testOnly,
 }
 
 // impure are packages that bring I/O, randomness, time limits or logging;
