@@ -28,6 +28,11 @@ const (
 	streamAgainMost  = 10 * time.Second
 )
 
+// headStart is how long the stream may take to say something at first before the
+// source is read as well: in a large Swarm both readings take seconds of CPU time
+// and hundreds of megabytes, on the managers' side too, and the stream's is wanted.
+const headStart = 3 * time.Second
+
 // unheard is how long nothing may have been heard of Swarm, by whatever way, until
 // that is told.
 const unheard = 11 * time.Second
@@ -40,7 +45,8 @@ type silence interface {
 }
 
 // Prefer returns a source that reads through the stream while that lasts, and
-// through the source while it does not. A reading on demand is the source's,
+// through the source while it does not, which at the start shows after a few
+// seconds. A reading on demand is the source's,
 // which so confirms what the stream says.
 func Prefer(stream Stream, source Source, log *slog.Logger) Source {
 	return &preferred{Source: source, stream: stream, log: log}
@@ -77,7 +83,7 @@ func (p *preferred) follow(ctx context.Context, standIn *standIn, publish func(*
 	wait.InitialInterval, wait.MaxInterval = streamAgainFirst, streamAgainMost
 	wait.Reset()
 	told := ""
-	standIn.start(ctx)
+	standIn.startIn(ctx, headStart)
 	for {
 		err := p.stream.Run(ctx, func(s *snapshot.Snapshot) {
 			if p.setLive(true) {
@@ -94,7 +100,7 @@ func (p *preferred) follow(ctx context.Context, standIn *standIn, publish func(*
 		if p.setLive(false) {
 			p.hear(lastHeard(err))
 		}
-		standIn.start(ctx)
+		standIn.startIn(ctx, 0)
 		if err != nil && err.Error() != told {
 			told = err.Error()
 			p.log.Warn("the swarm's changes are not streamed; the docker api is read instead", "error", told)
@@ -156,19 +162,30 @@ type standIn struct {
 	publish func(*snapshot.Snapshot)
 
 	cancel context.CancelFunc
+	hurry  context.CancelFunc // has it run now
 	ended  chan struct{}
 }
 
-// start has no effect while it runs.
-func (s *standIn) start(ctx context.Context) {
+// startIn has it run after a while. Where it runs already it has no effect, and
+// where it is to run later than that it runs sooner.
+func (s *standIn) startIn(ctx context.Context, wait time.Duration) {
 	if s.ended != nil {
+		if wait == 0 {
+			s.hurry()
+		}
 		return
 	}
 	ctx, s.cancel = context.WithCancel(ctx)
+	waiting, hurry := context.WithTimeout(ctx, wait)
 	ended := make(chan struct{})
-	s.ended = ended
+	s.hurry, s.ended = hurry, ended
 	s.group.Go(func() error {
 		defer close(ended)
+		defer hurry()
+		<-waiting.Done()
+		if ctx.Err() != nil {
+			return nil
+		}
 		return s.source.Run(ctx, s.publish)
 	})
 }
@@ -180,5 +197,5 @@ func (s *standIn) stop() {
 	}
 	s.cancel()
 	<-s.ended
-	s.cancel, s.ended = nil, nil
+	s.cancel, s.hurry, s.ended = nil, nil, nil
 }

@@ -81,11 +81,33 @@ func (p *published) expect(t *testing.T, what string, want int) {
 func TestTheSourceReadsUntilTheStreamDoes(t *testing.T) {
 	preferring(t, func(fast *stream, slow *swarm, out *published, _ core.Source) {
 		slow.show()
+		time.Sleep(4 * time.Second)
 		out.expect(t, "without the stream", 1)
 		fast.readings <- new(snapshot.Snapshot)
 		out.expect(t, "the stream's first", 2)
 		slow.show()
 		out.expect(t, "the source's, beside the stream", 2)
+	})
+}
+
+func TestTheSourceLeavesTheStreamAHeadStart(t *testing.T) {
+	preferring(t, func(fast *stream, slow *swarm, out *published, _ core.Source) {
+		slow.show()
+		time.Sleep(2 * time.Second)
+		out.expect(t, "while the stream may begin", 0)
+		time.Sleep(2 * time.Second)
+		out.expect(t, "without a word of the stream", 1)
+	})
+	preferring(t, func(fast *stream, slow *swarm, out *published, _ core.Source) {
+		slow.show()
+		fast.readings <- new(snapshot.Snapshot)
+		time.Sleep(time.Minute)
+		out.expect(t, "beside the stream", 1)
+	})
+	preferring(t, func(fast *stream, slow *swarm, out *published, _ core.Source) {
+		slow.show()
+		fast.broken <- errors.New("there is no socket")
+		out.expect(t, "at once where there is no stream", 1)
 	})
 }
 
