@@ -146,15 +146,7 @@ func startWholeWay(ctx context.Context, b *testing.B, group *errgroup.Group, fol
 	check(b, err)
 	b.Cleanup(func() { check(b, client.Close()) })
 	rendering := extension.New(extension.Options{Core: client, Renderer: renderer, Materials: material.Folder(folder), Identity: forExtension, Logger: log})
-	var proxy agent.Proxy = willing{make(chan struct{})}
-	if native {
-		proxy = swapping{willing{make(chan struct{})}}
-	}
-	w.agent = agent.New(agent.Options{
-		Proxy: proxy, Folders: []string{filepath.Join(folder, "conf")}, SensitiveDir: filepath.Join(folder, "keys"),
-		InMemory: func(string) (bool, error) { return true, nil }, StateDir: w.state,
-		StorageKey: func() ([]byte, error) { return forProxy.StorageKey("bench") }, Logger: log,
-	})
+	w.agent = newAgent(folder, native, forProxy)
 	server := rpc.NewAgentServer(rpc.AgentServerOptions{Agent: w.agent, Identity: forProxy, Health: http.NotFoundHandler(), Logger: log})
 	group.Go(func() error { return deliverer.Run(ctx) })
 	group.Go(func() error { return tables.Serve(ctx, w.toCore) })
@@ -163,6 +155,28 @@ func startWholeWay(ctx context.Context, b *testing.B, group *errgroup.Group, fol
 	group.Go(func() error { return server.Serve(ctx, w.toAgent) })
 	group.Go(func() error { return w.core.Run(ctx) })
 	return w
+}
+
+// newAgent makes one whose proxy takes everything. The bundle's files belong into
+// the folder's conf.
+func newAgent(folder string, native bool, identity *pki.Identity) *agent.Agent {
+	var proxy agent.Proxy = willing{make(chan struct{})}
+	if native {
+		proxy = swapping{willing{make(chan struct{})}}
+	}
+	return agent.New(agent.Options{
+		Proxy: proxy, Folders: []string{filepath.Join(folder, "conf")}, SensitiveDir: filepath.Join(folder, "keys"),
+		InMemory: func(string) (bool, error) { return true, nil }, StateDir: filepath.Join(folder, "state"),
+		StorageKey: func() ([]byte, error) { return identity.StorageKey("bench") }, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// rendererOf is the extension's for a kind of proxy; its main file belongs there.
+func rendererOf(kind, file string) extension.Renderer {
+	if kind == "native" {
+		return &native.Memory{Renderer: native.Renderer{File: file}}
+	}
+	return &nginx.Memory{}
 }
 
 func listenCounted(b *testing.B) *counted {
@@ -178,9 +192,15 @@ func (w *wholeWay) change(b *testing.B, snap *snapshot.Snapshot) {
 	b.Helper()
 	before, _ := w.agent.Status()
 	w.swarm.readings <- snap
+	awaitTable(b, w.agent, before.TableVersion)
+}
+
+// awaitTable waits until an agent has applied another table than the one before.
+func awaitTable(b *testing.B, a *agent.Agent, before string) {
+	b.Helper()
 	for limit := time.After(time.Minute); ; {
-		now, outdated := w.agent.Status()
-		if now.TableVersion != before.TableVersion && now.RefusedVersion == "" {
+		now, outdated := a.Status()
+		if now.TableVersion != before && now.RefusedVersion == "" {
 			return
 		}
 		select {
@@ -198,14 +218,10 @@ func BenchmarkWholeWay(b *testing.B) {
 	for _, kind := range []string{"native", "nginx"} {
 		b.Run(kind, func(b *testing.B) {
 			folder := b.TempDir()
-			var renderer extension.Renderer = &nginx.Memory{}
-			if kind == "native" {
-				renderer = &native.Memory{Renderer: native.Renderer{File: filepath.Join(folder, "conf", "main")}}
-			}
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			var group errgroup.Group
-			w := startWholeWay(ctx, b, &group, folder, kind == "native", renderer)
+			w := startWholeWay(ctx, b, &group, folder, kind == "native", rendererOf(kind, filepath.Join(folder, "conf", "main")))
 			w.change(b, w.swarm.snap)
 			time.Sleep(11 * time.Second) // until the core gives up waiting for its own task
 			var took []time.Duration
