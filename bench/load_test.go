@@ -86,11 +86,11 @@ func masterTime(b *testing.B, dir string) time.Duration {
 	stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
 	check(b, err)
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	var ticks time.Duration
+	ticks := 0
 	for _, field := range fields[11:15] { // user and system, its own and its children's
 		n, err := strconv.Atoi(string(field))
 		check(b, err)
-		ticks += time.Duration(n)
+		ticks += n
 	}
-	return ticks * tick
+	return time.Duration(ticks) * tick
 }

@@ -111,8 +111,10 @@ func TestAMasterThatWorksIsNotSilent(t *testing.T) {
 	if err := busy.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = busy.Wait() }()
-	defer busy.Process.Kill()
+	defer func() {
+		_ = busy.Process.Kill()
+		_ = busy.Wait() // it was killed
+	}()
 	f := newFamily(t)
 	works, sleeps := newSilence(busy.Process.Pid), newSilence(f.master)
 	long := time.Now().Add(-2 * silenceLimit)
