@@ -63,7 +63,7 @@ func (r row) cells() [perKind]string {
 	}
 	lost := strconv.Itoa(r.result.LostInAll())
 	if r.bare != nil {
-		lost += fmt.Sprintf(" (bare nginx, %d reloads: %d)", r.bare.reloads, r.bare.lost)
+		lost += fmt.Sprintf(" in %d reloads (bare nginx: %d in %d)", r.bare.ours, r.bare.lost, r.bare.reloads)
 	}
 	return [perKind]string{form, strconv.Itoa(r.result.SentInAll()), lost, strconv.Itoa(r.result.Misrouted), r.result.P99.Round(time.Millisecond).String()}
 }
@@ -75,10 +75,10 @@ func TestARunChangesItsOwnCellsOfTheTable(t *testing.T) {
 	get := load.Kinds()[0]
 	result := load.Result{Sent: map[load.Kind]int{get: 9}, Lost: map[load.Kind]int{get: 1}, P99: 12 * time.Millisecond}
 	check(t, record(file, row{number: 2, kind: "native", full: true, result: result}))
-	check(t, record(file, row{number: 2, kind: "nginx", result: result, bare: &bareNginx{reloads: 3, lost: 4}}))
+	check(t, record(file, row{number: 2, kind: "nginx", result: result, bare: &bareNginx{reloads: 3, lost: 4, ours: 2}}))
 	got, err := os.ReadFile(file)
 	check(t, err)
-	want := "| 2 | two | full | 9 | 1 | 0 | 12ms | short | 9 | 1 (bare nginx, 3 reloads: 4) | 0 | 12ms |\n\nend\n"
+	want := "| 2 | two | full | 9 | 1 | 0 | 12ms | short | 9 | 1 in 2 reloads (bare nginx: 4 in 3) | 0 | 12ms |\n\nend\n"
 	if !strings.HasSuffix(string(got), "– |\n"+want) || !strings.HasPrefix(string(got), "# Page\n\n") {
 		t.Errorf("got\n%swant at its end\n%s", got, want)
 	}
