@@ -5,8 +5,6 @@
 //
 // It asks nobody and has no clock. What it is not sure of it lets pass: a task is
 // kept waiting for a bounded time, and those that ran before it first looked never.
-// Where the proxies themselves wait for who joins others, only who has no company
-// is kept waiting here.
 package admission
 
 import (
@@ -43,7 +41,6 @@ type wait struct {
 	since   time.Time // zero: it has not been judged yet
 	unasked time.Time // since when nobody has been able to ask; zero: somebody is
 	overdue bool      // it is used although it does not accept
-	joined  bool      // it is used since the proxies wait for it
 }
 
 // Answer is what is known of the addresses that a cluster's proxies were asked
@@ -52,9 +49,6 @@ type Answer struct {
 	Accepts map[netip.AddrPort]bool
 	// Asked says that somebody is able to ask.
 	Asked bool
-	// Doubted says that the proxies keep requests from an endpoint that joins others
-	// until it accepts connections, each as it sees it.
-	Doubted bool
 }
 
 // Verdict is what became of the tasks that wait.
@@ -154,8 +148,6 @@ func (d *Desk) Judge(reached []route.Reached, answers map[string]Answer, now tim
 			continue
 		}
 		asked[r.Task.ID] = true
-		// Once it is used it stays so: the proxies may have let it in by now.
-		w.joined = answer.Doubted && (w.joined || d.hasCompany(r.Task))
 		if w.overdue = left <= 0; w.overdue {
 			late[r.Service] = append(late[r.Service], r)
 		} else if v.Again == 0 || left < v.Again {
@@ -168,20 +160,11 @@ func (d *Desk) Judge(reached []route.Reached, answers map[string]Answer, now tim
 		}
 	}
 	for service, list := range late {
-		v.Problems = append(v.Problems, silent(service, list, answers[list[0].Cluster].Doubted))
+		v.Problems = append(v.Problems, silent(service, list))
 	}
 	v.Problems = problem.Sort(v.Problems)
 	v.Snapshot = d.view.of(d.before, d.held())
 	return v
-}
-
-// hasCompany reports whether the service of a task has another one in use that is
-// not in doubt.
-func (d *Desk) hasCompany(task *snapshot.Task) bool {
-	return slices.ContainsFunc(d.before.TasksOf(task.ServiceID), func(t *snapshot.Task) bool {
-		node := d.before.Node(t.NodeID)
-		return runs(t) && d.waiting[t.ID] == nil && node != nil && node.Ready
-	})
 }
 
 // left is how long a task has to wait further at most.
@@ -204,7 +187,7 @@ func (w *wait) left(asked bool, now time.Time) time.Duration {
 func (d *Desk) held() map[string][]*snapshot.Task {
 	held := make(map[string][]*snapshot.Task)
 	for _, w := range d.waiting {
-		if !w.overdue && !w.joined {
+		if !w.overdue {
 			held[w.task.ServiceID] = append(held[w.task.ServiceID], w.task)
 		}
 	}
@@ -214,7 +197,7 @@ func (d *Desk) held() map[string][]*snapshot.Task {
 	return held
 }
 
-func silent(service string, late []route.Reached, doubted bool) problem.Problem {
+func silent(service string, late []route.Reached) problem.Problem {
 	addresses := make([]string, len(late))
 	for i, r := range late {
 		addresses[i] = r.Addr.String()
@@ -225,13 +208,9 @@ func silent(service string, late []route.Reached, doubted bool) problem.Problem 
 		more = fmt.Sprintf(" and %d more", len(addresses)-addressesTold)
 		addresses = addresses[:addressesTold]
 	}
-	use := "they get requests all the same"
-	if doubted {
-		use = "they get requests only while there are no others"
-	}
 	return problem.Problem{Kind: problem.NotAccepting, Service: service, Message: fmt.Sprintf(
-		"nothing accepts connections at %s%s although the tasks there have run for %s, so %s: see that the app listens on all addresses of its container, and that the label port names its port",
-		strings.Join(addresses, ", "), more, Limit, use)}
+		"nothing accepts connections at %s%s although the tasks there have run for %s, so they get requests all the same: see that the app listens on all addresses of its container, and that the label port names its port",
+		strings.Join(addresses, ", "), more, Limit)}
 }
 
 // addressesTold is how many addresses a problem lists.

@@ -21,7 +21,6 @@ type office struct {
 	clock   time.Time
 	refuses map[int]bool // by the task's slot
 	mute    bool         // nobody can ask
-	doubted bool         // the proxies wait for who joins others
 }
 
 func newOffice() *office {
@@ -45,7 +44,7 @@ func (o *office) look(s *Swarm) admission.Verdict { return o.see(s.Snapshot()) }
 func (o *office) see(snap *snapshot.Snapshot) admission.Verdict {
 	clusters := []route.Cluster{{}}
 	reached := route.Reach(snap, clusters, o.desk.Arrivals(snap))
-	answer := admission.Answer{Accepts: map[netip.AddrPort]bool{}, Asked: !o.mute, Doubted: o.doubted}
+	answer := admission.Answer{Accepts: map[netip.AddrPort]bool{}, Asked: !o.mute}
 	for _, r := range reached {
 		answer.Accepts[r.Addr] = !o.mute && !o.refuses[r.Task.Slot]
 	}
@@ -202,54 +201,13 @@ func TestTasksOnALostNodeServeUntilTheirSuccessorsAccept(t *testing.T) {
 		return NewSwarm(2).NodeDown(2).Service("app", map[string]string{"com.docker.lb.hosts": "app.local", "com.docker.lb.port": "80"}).
 			Task("app", 1, 2, HostPort(80, port(1)))
 	}
-	for _, doubted := range []bool{false, true} {
-		o := newOffice()
-		o.doubted = doubted
-		o.look(swarm())
-		o.refuses[2] = true
-		both := swarm().Task("app", 2, 1, HostPort(80, port(2)))
-		expect(t, o.look(both), "1")
-		delete(o.refuses, 2)
-		expect(t, o.look(both), "2")
-	}
-}
-
-func TestWhomTheProxiesWaitForIsUsedAtOnceBesideOthers(t *testing.T) {
 	o := newOffice()
-	o.doubted = true
-	o.look(tasks(1))
+	o.look(swarm())
 	o.refuses[2] = true
-	v := o.look(tasks(1, 2))
-	expect(t, v, "1 2")
-	if v.Again != admission.Limit {
-		t.Errorf("it is judged again after %s, want %s", v.Again, admission.Limit)
-	}
-	o.pass(admission.Limit)
-	v = o.look(tasks(1, 2))
-	if len(v.Problems) != 1 || !strings.Contains(v.Problems[0].Message, "only while there are no others") {
-		t.Errorf("problems: %v", v.Problems)
-	}
-}
-
-func TestWhoWouldBeAloneWaitsWhereTheProxiesWaitToo(t *testing.T) {
-	o := newOffice()
-	o.doubted = true
-	o.look(tasks())
-	o.refuses[1], o.refuses[2] = true, true
-	expect(t, o.look(tasks(1, 2)), "")
-	delete(o.refuses, 1)
-	o.look(tasks(1, 2))
-	expect(t, o.look(tasks(1, 2)), "1 2")
-}
-
-// The proxies may have let it in by the time that it is alone.
-func TestWhoHasJoinedOthersStaysWhenTheyGo(t *testing.T) {
-	o := newOffice()
-	o.doubted = true
-	o.look(tasks(1))
-	o.refuses[2] = true
-	o.look(tasks(1, 2))
-	expect(t, o.look(tasks(2)), "2")
+	both := swarm().Task("app", 2, 1, HostPort(80, port(2)))
+	expect(t, o.look(both), "1")
+	delete(o.refuses, 2)
+	expect(t, o.look(both), "2")
 }
 
 func TestAReadingIsTheSameForAsLongAsWhoWaitsIs(t *testing.T) {

@@ -32,19 +32,12 @@ func admit(desk *admission.Desk, snap *snapshot.Snapshot, clusters []route.Clust
 // are taken as they are.
 func (r *reconciler) admit(snap *snapshot.Snapshot, clusters []route.Cluster, now time.Time) admission.Verdict {
 	var able []route.Cluster
-	native := make(map[string]bool)
 	for i, e := range r.settings.Extensions {
 		if e.Hitless() {
 			able = append(able, clusters[i])
-			native[e.ServiceCluster] = e.Native()
 		}
 	}
-	ask := func(cluster string, addresses []netip.AddrPort) admission.Answer {
-		answer := r.deliverer.Probe(cluster, addresses)
-		answer.Doubted = native[cluster]
-		return answer
-	}
-	return admit(&r.desk, snap, able, ask, now)
+	return admit(&r.desk, snap, able, r.deliverer.Probe, now)
 }
 
 // asker asks from this process, for a standalone.
@@ -90,5 +83,5 @@ func (a *asker) ask(_ string, addresses []netip.AddrPort) admission.Answer {
 		}
 		a.questions <- a.inquiry.Question()
 	}
-	return admission.Answer{Accepts: a.inquiry.Accepts(), Asked: true, Doubted: true}
+	return admission.Answer{Accepts: a.inquiry.Accepts(), Asked: true}
 }

@@ -108,18 +108,3 @@ func TestBehindProxiesWithoutAnAgentTasksAreUsedAtOnce(t *testing.T) {
 		}
 	})
 }
-
-// Native proxies keep requests from who joins others until it accepts.
-func TestBehindNativeProxiesOnlyWhoWouldBeAloneWaits(t *testing.T) {
-	native := config()
-	native.Extensions[0].Args = []string{"native"}
-	run(t, withApp(), native, func(r running) {
-		r.deliverer.refuse(lateApp)
-		r.begin()
-		if !r.used(t) {
-			t.Error("it waits although there are others")
-		}
-		r.wait(admission.Limit + 10*time.Second)
-		r.expectProblem(t, problem.NotAccepting, lateApp.String())
-	})
-}

@@ -126,50 +126,35 @@ func TestAnEmptyReadingThatPassesTakesNothingFromAStandalone(t *testing.T) {
 	}
 }
 
-// Its own proxy waits for who joins others; who would be alone it asks about before.
 func TestAStandaloneAsksByItselfWhoAcceptsConnections(t *testing.T) {
-	late := cluster().Service("demo", servedAtDemo()).
-		Task("demo", 2, 2, HostPort(8080, lateApp.Port()), States(snapshot.TaskStarting, snapshot.TaskRunning))
-	for name, test := range map[string]struct {
-		swarm         *Swarm
-		before, after []int // how many endpoints are served, until the task listens and in all
-	}{
-		"alone":       {late, []int{0}, []int{0, 1}},
-		"with others": {withApp(), []int{1, 2}, []int{1, 2}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				source := newSwarm(test.swarm)
-				var listens atomic.Bool
-				var served []int
-				alone := core.NewStandalone(core.StandaloneOptions{
-					Source: source, PollInterval: 3 * time.Second, Logger: slog.New(slog.DiscardHandler),
-					Knock: func(_ context.Context, a netip.AddrPort) bool { return a == lateApp && listens.Load() },
-					Serve: func(table *route.Table) (core.Served, error) {
-						served = append(served, len(endpointsOf(t, []route.Table{*table})))
-						return core.Served{}, nil
-					},
-				})
-				ctx, cancel := context.WithCancel(t.Context())
-				ended := make(chan error, 1)
-				go func() { ended <- alone.Run(ctx) }()
-				source.show()
-				time.Sleep(time.Second)
-				running{swarm: source}.begin()
-				time.Sleep(time.Second)
-				if got := slices.Compact(slices.Clone(served)); !slices.Equal(got, test.before) {
-					t.Errorf("before the task listens %v endpoints are served, want %v", got, test.before)
-				}
-				listens.Store(true)
-				time.Sleep(time.Second)
-				if got := slices.Compact(served); !slices.Equal(got, test.after) {
-					t.Errorf("once the task listens %v endpoints are served, want %v", got, test.after)
-				}
-				cancel()
-				if err := <-ended; err != nil {
-					t.Error(err)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) {
+		source := newSwarm(withApp())
+		var listens atomic.Bool
+		served := make(chan route.Table, 10)
+		alone := core.NewStandalone(core.StandaloneOptions{
+			Source: source, PollInterval: 3 * time.Second, Logger: slog.New(slog.DiscardHandler),
+			Knock: func(_ context.Context, a netip.AddrPort) bool { return a == lateApp && listens.Load() },
+			Serve: func(table *route.Table) (core.Served, error) {
+				served <- *table
+				return core.Served{}, nil
+			},
 		})
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- alone.Run(ctx) }()
+		source.show()
+		<-served
+		running{swarm: source}.begin()
+		if got := endpointsOf(t, []route.Table{<-served}); len(got) != 1 {
+			t.Errorf("before the task listens: %v", got)
+		}
+		listens.Store(true)
+		if got := endpointsOf(t, []route.Table{<-served}); len(got) != 2 {
+			t.Errorf("once the task listens: %v", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
