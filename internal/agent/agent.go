@@ -65,6 +65,8 @@ type Process interface {
 // question that was not answered. The proxy goes on with the bundle before.
 type Refused struct {
 	Reason string // in the proxy's own words where it has any
+	// Unsure says that a proxy may serve the files all the same, or come to.
+	Unsure bool
 }
 
 func (r *Refused) Error() string { return r.Reason }

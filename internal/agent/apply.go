@@ -255,7 +255,7 @@ func (a *Agent) putBack(before *served, failed served) bool {
 // before, which are in place again, and starts it anew where it does not.
 func (a *Agent) goBack(ctx context.Context, cause error) {
 	var refused *Refused
-	if a.process == nil || errors.As(cause, &refused) || errors.Is(cause, ErrNotAsked) || ctx.Err() != nil {
+	if a.process == nil || errors.As(cause, &refused) && !refused.Unsure || errors.Is(cause, ErrNotAsked) || ctx.Err() != nil {
 		return
 	}
 	err := a.activate(ctx, a.good.bundle.Token)

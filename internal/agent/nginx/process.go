@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -66,22 +67,14 @@ func (p *process) Reload(ctx context.Context, token string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}
-	sockets, err := socketsIn(p.socketDir)
-	if err != nil {
+	if err := removeUnboundSockets(p.socketDir); err != nil {
 		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}
-	next := newSuccession(p.group(), old)
 	mark := p.words.mark()
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		return fmt.Errorf("telling nginx to reload: %w", err)
 	}
-	if err := p.handOver(ctx, next, mark); err != nil {
-		if refusal(err) != nil {
-			p.removeSocketsBut(sockets)
-		}
-		return err
-	}
-	if err := p.confirm(ctx, token, mark); err != nil {
+	if err := p.confirmLoad(ctx, token, mark, old); err != nil {
 		return err
 	}
 	// nginx serves the new files. An old worker that is stuck is no reason to
@@ -95,84 +88,101 @@ func (p *process) Reload(ctx context.Context, token string) error {
 	return nil
 }
 
-// removeSocketsBut removes sockets that nginx has opened for files that it then
-// refused. It closes them, but leaves them where they are.
-func (p *process) removeSocketsBut(before []string) {
-	if err := removeSockets(p.socketDir, before); err != nil {
-		p.log.Error("nginx may not be able to listen on its own sockets", "error", err)
-	}
-}
-
-// handOver waits until nginx has new workers, and has the old ones leave.
-func (p *process) handOver(ctx context.Context, next *succession, mark int) error {
+// confirmLoad is confirm for a master that was told to load files, whose workers from
+// before answer too: it takes new ones for a sign that it has. A master that refuses
+// goes on; if it stays silent, another nginx is asked about the files.
+func (p *process) confirmLoad(ctx context.Context, token string, mark int, old []int) error {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asked, cancel := context.WithCancel(ctx)
 	defer cancel()
 	silence, verdict := newSilence(p.group()), make(chan error, 1)
-	err := p.await(ctx, lookInterval, mark, func() (bool, error) {
-		if next.done() {
-			return true, nil
-		}
+	return p.await(ctx, mark, func() error {
 		if silence.lasts() && len(p.words.since(mark)) == 0 {
 			asking.Go(func() { verdict <- p.check(asked) })
 		}
 		select {
 		case err := <-verdict:
-			return false, refusal(err)
+			if refused := unsure(err); refused != nil {
+				return refused
+			}
 		default:
-			return false, nil
 		}
+		if err := p.answers(ctx, token); err != nil {
+			return err
+		}
+		return p.renewed(old)
 	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		return p.whyNot(mark, "it has started no new workers")
-	}
-	return err
 }
 
-// refusal is what is wrong with the files, if that is what an error says.
-func refusal(err error) error {
-	var refused *agent.Refused
-	if errors.As(err, &refused) {
-		return refused
+// renewed is nil when there are workers that were not there before.
+func (p *process) renewed(old []int) error {
+	now, err := workers(p.group())
+	if err == nil && !slices.ContainsFunc(now, func(pid int) bool { return !slices.Contains(old, pid) }) {
+		err = errors.New("it has started no new workers")
+	}
+	if err != nil {
+		return notYet{err}
 	}
 	return nil
 }
 
-// confirm waits until nginx answers the token.
-func (p *process) confirm(ctx context.Context, token string, mark int) error {
-	why := "its status socket answers for another configuration"
-	err := p.await(ctx, askInterval, mark, func() (bool, error) {
-		answer, err := p.status.token(ctx)
-		if err != nil && ctx.Err() == nil { // a question that was cut short tells nothing
-			why = err.Error()
-		}
-		return err == nil && answer == token, nil
-	})
-	if errors.Is(err, context.DeadlineExceeded) {
-		return p.whyNot(mark, why)
+// unsure is what another nginx has found wrong with the files. The one that serves may
+// think otherwise, and only take long.
+func unsure(err error) error {
+	var refused *agent.Refused
+	if errors.As(err, &refused) {
+		return &agent.Refused{Reason: refused.Reason, Unsure: true}
 	}
-	return err
+	return nil
 }
 
-// await asks again and again whether something has come about. It ends early with an
-// error of the question, when nginx says that it will not serve the files, and when it
-// has ended. Only what nginx said since mark counts.
-func (p *process) await(ctx context.Context, pause time.Duration, mark int, question func() (bool, error)) error {
-	ticker := time.NewTicker(pause)
+// notYet is why a question has to be asked again.
+type notYet struct{ error }
+
+// confirm waits until nginx answers the token.
+func (p *process) confirm(ctx context.Context, token string, mark int) error {
+	return p.await(ctx, mark, func() error { return p.answers(ctx, token) })
+}
+
+func (p *process) answers(ctx context.Context, token string) error {
+	answer, err := p.status.token(ctx)
+	if err == nil && answer != token {
+		err = errors.New("its status socket answers for another configuration")
+	}
+	if err != nil {
+		return notYet{err}
+	}
+	return nil
+}
+
+// await asks again and again for as long as the answer is notYet. It ends early when
+// nginx says that it will not serve the files, and when it has ended. Only what nginx
+// said since mark counts.
+func (p *process) await(ctx context.Context, mark int, question func() error) error {
+	ticker := time.NewTicker(askInterval)
 	defer ticker.Stop()
+	var why error // a question that ctx cut short tells nothing
 	for {
 		if gaveUp(p.words.since(mark)) {
 			p.settle(ctx)
 			return &agent.Refused{Reason: reason(p.words.since(mark), "", nil)}
 		}
-		if done, err := question(); done || err != nil {
+		err := question()
+		var again notYet
+		if !errors.As(err, &again) {
 			return err
+		}
+		if ctx.Err() == nil || why == nil {
+			why = again.error
 		}
 		select {
 		case <-p.done:
 			return p.whyEnded(mark)
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return p.whyNot(mark, why)
+			}
 			return ctx.Err()
 		case <-ticker.C:
 		}
@@ -218,8 +228,8 @@ func byItself(err error) bool {
 }
 
 // whyNot says what is known when the time is over.
-func (p *process) whyNot(mark int, otherwise string) error {
-	why := otherwise
+func (p *process) whyNot(mark int, otherwise error) error {
+	why := otherwise.Error()
 	if said := p.words.since(mark); len(emergencies(said)) > 0 {
 		why = reason(said, "", nil)
 	}
