@@ -68,7 +68,7 @@ func (p *process) Reload(ctx context.Context, token string) error {
 		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
 	}
 	if err := removeUnboundSockets(p.socketDir); err != nil {
-		return fmt.Errorf("%w: %w", agent.ErrNotAsked, err)
+		p.log.Warn("old sockets may be in nginx's way", "error", err)
 	}
 	mark := p.words.mark()
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
