@@ -29,14 +29,11 @@ func OSProcesses() ([]OSProcess, error) {
 	}
 	var list []OSProcess
 	for _, name := range names {
-		if _, err := strconv.Atoi(name); err != nil {
-			continue
-		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		if p, err := parseStat(stat); err == nil {
+		if p, err := OSProcessOf(pid); err == nil {
 			list = append(list, p)
 		}
 	}

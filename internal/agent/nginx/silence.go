@@ -22,12 +22,12 @@ func newSilence(master int) *silence { return &silence{master: master, since: ti
 
 // lasts says, once, that it has been too long.
 func (s *silence) lasts() bool {
+	if s.over {
+		return false
+	}
 	if p, err := agent.OSProcessOf(s.master); err != nil || !p.Asleep {
 		s.since = time.Now()
 	}
-	if s.over || time.Since(s.since) < silenceLimit {
-		return false
-	}
-	s.over = true
-	return true
+	s.over = time.Since(s.since) >= silenceLimit
+	return s.over
 }
