@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -51,11 +52,9 @@ const reloadEvery = 2 * time.Second
 // that leaves.
 type beside struct {
 	load    *load.Load
-	reload  func() error
-	reloads int
-	ticker  *time.Ticker
-	stop    chan struct{}
-	stopped chan error
+	reloads int        // may be read once ended has been
+	least   chan int   // says after how many to end
+	ended   chan error // of a reload that failed; nil: after as many
 }
 
 // startBeside has a bare nginx reload again and again until finish.
@@ -70,39 +69,34 @@ func startBeside(t *testing.T) *beside {
 	}))
 	t.Cleanup(app.Close)
 	address, reload := startBare(t, app.Listener.Addr().String())
-	b := &beside{
-		load: load.Start(usualLoad(address, address)), reload: reload,
-		ticker: time.NewTicker(reloadEvery), stop: make(chan struct{}), stopped: make(chan error, 1),
-	}
-	go func() { b.stopped <- b.repeat() }()
+	b := &beside{load: load.Start(usualLoad(address, address)), least: make(chan int, 1), ended: make(chan error, 1)}
+	go func() { b.ended <- b.repeat(reload) }()
 	t.Cleanup(func() { b.load.Stop() }) // of a scenario that is broken off
 	return b
 }
 
-func (b *beside) repeat() error {
-	for {
+// repeat reloads until finish says that it is enough, or nginx has ended.
+func (b *beside) repeat(reload func() error) error {
+	ticker := time.NewTicker(reloadEvery)
+	defer ticker.Stop()
+	for least := math.MaxInt; b.reloads < least; {
 		select {
-		case <-b.stop:
-			return nil
-		case <-b.ticker.C:
+		case least = <-b.least:
+		case <-ticker.C:
 			b.reloads++
-			if err := b.reload(); err != nil {
+			if err := reload(); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
 }
 
 // finish returns what the bare nginx lost in at least as many reloads as ours.
 func (b *beside) finish(t *testing.T, ours int) *bareNginx {
 	t.Helper()
-	close(b.stop)
-	check(t, <-b.stopped)
-	for ; b.reloads < ours; b.reloads++ {
-		<-b.ticker.C
-		check(t, b.reload())
-	}
-	b.ticker.Stop()
+	b.least <- ours
+	check(t, <-b.ended)
 	time.Sleep(reloadEvery) // the last one's losses
 	r := b.load.Stop()
 	if r.SentInAll() == 0 || r.Misrouted > 0 {
