@@ -99,6 +99,11 @@ func (x *exchange) release() {
 // take it for the whole.
 func (x *exchange) abandon() {
 	x.server.stats.exchanges.Add(-1)
+	x.sever()
+}
+
+// sever ends both connections, and waits for who still uploads from one to the other.
+func (x *exchange) sever() {
 	if c := x.upstream; c != nil {
 		c.reset()
 		c.Close()
@@ -136,6 +141,11 @@ func (x *exchange) serve() end {
 // counted serves one request, which is counted even if it panics.
 func (x *exchange) counted() end {
 	defer x.account()
+	defer func() {
+		if x.upload.running { // after a panic only: it still counts bytes
+			x.sever()
+		}
+	}()
 	return x.one()
 }
 

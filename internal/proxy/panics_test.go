@@ -56,7 +56,7 @@ func (f *faulty) Write(b []byte) (int, error) {
 }
 
 // echoing is an app that says again what it hears, on websockets too. To /early it
-// begins to answer as soon as content comes.
+// begins to answer as soon as content comes, and at /back it says it piece by piece.
 func echoing(t *testing.T) netip.AddrPort {
 	t.Helper()
 	return listen(t, func(c net.Conn) {
@@ -74,6 +74,10 @@ func echoing(t *testing.T) netip.AddrPort {
 			case q.URL.Path == "/early":
 				_, _ = q.Body.Read(make([]byte, 1))
 				says(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nearly")
+			case q.URL.Path == "/back":
+				says(c, "HTTP/1.1 200 OK\r\n\r\n")
+				_, _ = io.Copy(c, q.Body)
+				return
 			}
 			body, err := io.ReadAll(q.Body)
 			if err != nil || !says(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body) {
@@ -213,6 +217,29 @@ func TestAFaultOnAConnectionEndsNobodyElses(t *testing.T) {
 			mayEnd(t, c)
 			e.unharmed(1)
 		})
+	}
+}
+
+func TestWhatCameOfARequestIsCountedThoughItFailsWhileMoreComes(t *testing.T) {
+	e := newEndangered(t)
+	c := e.faulty.dial()
+	hears(t, c, "POST /back"+chunked, "\r\n\r\n")
+	uploaded := make(chan struct{})
+	go func() {
+		defer close(uploaded)
+		for says(c, "5\r\nhello\r\n") {
+		}
+	}()
+	heard, err := io.CopyN(io.Discard, c, 100<<10)
+	if err != nil {
+		t.Fatalf("after %d bytes: %v", heard, err)
+	}
+	e.faults.writing.Store(true)
+	mayEnd(t, c)
+	<-uploaded
+	e.unharmed(1)
+	if got := figuresOf(e.server.Figures(), "demo.local", "app").Received; got < heard {
+		t.Errorf("%d bytes are counted, of more than %d that have come", got, heard)
 	}
 }
 
