@@ -109,7 +109,7 @@ func (l *link) abortReads() {
 // reset closes the connection so that the peer cannot take what it got for the
 // whole.
 func (l *link) reset() {
-	if tcp, ok := l.socket.(*net.TCPConn); ok {
+	if tcp, ok := l.socket.(interface{ SetLinger(seconds int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 	// Over TLS, closing would say that all was sent.

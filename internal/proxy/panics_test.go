@@ -42,11 +42,14 @@ type faulty struct {
 }
 
 func (f *faulty) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
 	if f.faults.reading.Load() {
 		panic("a fault of reading")
 	}
-	return f.Conn.Read(b)
+	return n, err
 }
+
+func (f *faulty) SetLinger(seconds int) error { return f.Conn.(*net.TCPConn).SetLinger(seconds) }
 
 func (f *faulty) Write(b []byte) (int, error) {
 	if f.faults.writing.Load() {

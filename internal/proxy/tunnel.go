@@ -37,21 +37,32 @@ func (x *exchange) tunnel(c *upstreamConn) end {
 }
 
 // pipeBoth passes bytes both ways, through a buffer each, until one side ends it
-// or both are silent for too long. The buffers are the caller's again when it returns.
+// or both are silent for too long. After a panic both connections are reset: neither
+// side may take what it got for all there was. The buffers are the caller's again when
+// it returns.
 func (s *Server) pipeBoth(client, endpoint *link, there, back []byte, heard *atomic.Int64, quiet time.Duration) {
+	reset := func() {
+		client.reset()
+		endpoint.reset()
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		defer s.panics.contain()
+		defer s.panics.contain(reset)
 		defer endpoint.abort()
 		pipe(endpoint, client, there, heard, quiet)
 	}()
+	sound := false
 	defer func() {
+		if !sound {
+			reset()
+		}
 		client.abort()
 		endpoint.abort()
 		<-ended
 	}()
 	pipe(client, endpoint, back, heard, quiet)
+	sound = true
 }
 
 // pipe passes bytes one way. Silence counts only when the other way, which
