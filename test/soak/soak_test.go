@@ -46,6 +46,7 @@ var scenarios = []scenario{
 func TestSoak(t *testing.T) {
 	lab.Require(t)
 	check(t, up(t.Context()))
+	t.Run("bare nginx", bareIsMeasured)
 	for _, kind := range walkthrough.Kinds() {
 		t.Run(kind, func(t *testing.T) {
 			i := install(t, kind)
@@ -119,15 +120,11 @@ func judged(*testing.T, *installation, load.Result, *bareNginx) {}
 // it as with a bare nginx beside.
 func nothingLost(t *testing.T, i *installation, r load.Result, bare *bareNginx) {
 	t.Helper()
-	lost, broke := 0, 0
-	for _, l := range r.Losses {
-		if i.kind == "nginx" && l.Kind.KeepAlive && l.Broke {
-			broke++
-		} else {
-			lost++
-		}
+	broke := 0
+	if i.kind == "nginx" {
+		broke = broken(r)
 	}
-	if lost > 0 {
+	if lost := r.LostInAll() - broke; lost > 0 {
 		t.Errorf("%d of %d requests were lost, want none", lost, r.SentInAll())
 	}
 	if bare != nil && broke > bare.allowance() {
