@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/interlock-lb/interlock/internal/agent"
+	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -42,16 +42,9 @@ func with(table, another *route.Table) *route.Table {
 }
 
 // parts are the names of the parts in place.
-func (r *rig) parts() (names []string) {
+func (r *rig) parts() []string {
 	r.t.Helper()
-	entries, err := os.ReadDir(r.path("run/parts"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return fixture.Names(r.t, r.path("run/parts"))
 }
 
 func TestOnlyThePartsOfTheLastBundleAreInPlace(t *testing.T) {

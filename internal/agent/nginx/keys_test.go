@@ -47,16 +47,9 @@ func (r *rig) shown(authority *fixture.Authority) ([]byte, error) {
 }
 
 // keys are the names of the files that hold keys.
-func (r *rig) keys() (names []string) {
+func (r *rig) keys() []string {
 	r.t.Helper()
-	entries, err := os.ReadDir(r.path("keys"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return fixture.Names(r.t, r.path("keys"))
 }
 
 func TestARenewedCertificateIsShownAndTheOldKeyIsGone(t *testing.T) {

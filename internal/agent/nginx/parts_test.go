@@ -3,11 +3,11 @@ package nginx_test
 import (
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -16,16 +16,9 @@ import (
 var inParts = render.Split{Whole: 1, Each: 1}
 
 // parts are the names of the parts in place.
-func (r *rig) parts() (names []string) {
+func (r *rig) parts() []string {
 	r.t.Helper()
-	entries, err := os.ReadDir(r.path("etc/parts"))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
+	return fixture.Names(r.t, r.path("etc/parts"))
 }
 
 func TestOnlyThePartsOfTheLastBundleAreInPlace(t *testing.T) {
