@@ -94,9 +94,10 @@ type Options struct {
 	Logger       *slog.Logger
 }
 
-// A trigger after a calm causes a pass at once, for whatever waits: each of the
-// steps from Swarm to the proxies is one. Those that come within quiet of a pass or
-// of one another cause one pass, but none waits longer than quietLimit.
+// A trigger after a calm causes a pass at once, for whatever waits. Those that come
+// within quiet of a pass or of one another cause one pass, but none waits longer than
+// quietLimit. What a pass has asked somebody for comes soon after it, and only once:
+// that it has come causes a pass at once too, unless others wait already.
 const (
 	quiet      = 10 * time.Millisecond
 	quietLimit = 100 * time.Millisecond
@@ -114,13 +115,15 @@ type Core struct {
 
 	mu     sync.Mutex
 	latest *snapshot.Snapshot // newest reading not yet believed or reconciled
-	wake   chan struct{}
+	// Each has an element while there is a reason for a pass; answered, that what a
+	// pass has asked for has come.
+	wake, answered chan struct{}
 }
 
 // New prepares a core; Run starts it.
 func New(opts Options) *Core {
-	c := &Core{opts: opts, wake: make(chan struct{}, 1), journal: &journal{log: opts.Logger}}
-	c.tables = newTables(c.trigger)
+	c := newCore(opts)
+	c.tables = newTables(c.answer)
 	c.recon = reconciler{
 		settings: opts.Settings, applier: opts.Applier, deliverer: opts.Deliverer, issuer: opts.Issuer,
 		container: opts.Container, removalGrace: opts.RemovalGrace, tables: c.tables, log: opts.Logger, created: make(map[createdKey]time.Time), attempted: make(map[string]string),
@@ -129,6 +132,10 @@ func New(opts Options) *Core {
 	}
 	c.pass = c.recon.pass
 	return c
+}
+
+func newCore(opts Options) *Core {
+	return &Core{opts: opts, journal: &journal{log: opts.Logger}, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 // Tables is what extensions get and give.
@@ -154,10 +161,14 @@ func (c *Core) read(snap *snapshot.Snapshot) {
 	c.trigger()
 }
 
-func (c *Core) trigger() {
+func (c *Core) trigger() { signal(c.wake) }
+
+func (c *Core) answer() { signal(c.answered) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case c.wake <- struct{}{}:
-	default:
+	case c <- struct{}{}:
+	default: // it has been said
 	}
 }
 
@@ -212,6 +223,7 @@ func (c *Core) loop(ctx context.Context) error {
 			if err := settle(ctx, c.wake); err != nil {
 				return nil
 			}
+		case <-c.answered:
 		case <-retry.C:
 		}
 		retry.Reset(orNever(c.act(ctx, &belief)))

@@ -189,6 +189,23 @@ func TestWhatAnExtensionRendersGoesToTheProxiesThatSwarmShows(t *testing.T) {
 	})
 }
 
+func TestAChangeReachesTheProxiesWithoutAnyPause(t *testing.T) {
+	run(t, demo(32800), config(), func(r running) {
+		began := time.Now()
+		r.swarm.change(func(s *snapshot.Lists) {
+			i := slices.IndexFunc(s.Tasks, func(t snapshot.Task) bool { return t.ServiceID == "svc-demo" })
+			s.Tasks[i].Desired = snapshot.TaskShutdown
+		})
+		synctest.Wait()
+		p, _ := r.Tables().Publication("")
+		r.Tables().PutBundle("", p.Generation, p.Version, render.Result{Bundle: bundle("drained")})
+		synctest.Wait()
+		if b := r.deliverer.bundles[""]; b == nil || b.Token != "drained" {
+			t.Errorf("after %s the deliverer has %+v", time.Since(began), b)
+		}
+	})
+}
+
 func TestATableIsPublishedAnewOnlyWhenItChanges(t *testing.T) {
 	run(t, demo(32800), config(), func(r running) {
 		first, outdated := r.Tables().Publication("")

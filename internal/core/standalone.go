@@ -62,11 +62,9 @@ type Standalone struct {
 // NewStandalone prepares a standalone; Run starts it.
 func NewStandalone(o StandaloneOptions) *Standalone {
 	s := &Standalone{options: o}
-	s.core = &Core{
-		opts: Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Container: o.Container, Logger: o.Logger},
-		pass: s.pass, wake: make(chan struct{}, 1), journal: &journal{log: o.Logger},
-	}
-	s.asker = newAsker(o.Knock, s.core.trigger)
+	s.core = newCore(Options{Settings: &settings.Settings{PollInterval: o.PollInterval}, Source: o.Source, Container: o.Container, Logger: o.Logger})
+	s.core.pass = s.pass
+	s.asker = newAsker(o.Knock, s.core.answer)
 	return s
 }
 
