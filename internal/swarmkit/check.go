@@ -47,6 +47,7 @@ func (s silent) SilentFor() time.Duration { return s.since }
 type checker struct {
 	pace
 	conn     *grpc.ClientConn
+	sizes    *sizes
 	readings chan *lists
 }
 
@@ -69,7 +70,7 @@ func (c *checker) feel(ctx context.Context) error {
 func (c *checker) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	_, err := readNodes(ctx, c.conn)
+	_, err := readNodes(ctx, c.conn, c.sizes)
 	return hung(err)
 }
 
@@ -94,7 +95,7 @@ func (c *checker) read(ctx context.Context) error {
 func (c *checker) once(ctx context.Context) (*lists, error) {
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	return read(ctx, c.conn)
+	return read(ctx, c.conn, c.sizes)
 }
 
 // sleep waits for d and tells whether it did so to the end.

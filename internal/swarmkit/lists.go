@@ -69,40 +69,40 @@ func eachOf[O object](list []O, do func(object)) {
 }
 
 // read asks the managers' leader for everything. A follower passes that on.
-func read(ctx context.Context, conn grpc.ClientConnInterface) (*lists, error) {
+func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) (*lists, error) {
 	var l lists
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		l.services, err = list(ctx, conn, "Services", nil, func(m *swarmpb.Services) []*swarmpb.Service { return m.GetList() })
+		l.services, err = list(ctx, conn, known, "Services", nil, func(m *swarmpb.Services) []*swarmpb.Service { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.tasks, err = list(ctx, conn, "Tasks", nil, func(m *swarmpb.Tasks) []*swarmpb.Task { return m.GetList() })
+		l.tasks, err = list(ctx, conn, known, "Tasks", nil, func(m *swarmpb.Tasks) []*swarmpb.Task { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.nodes, err = readNodes(ctx, conn)
+		l.nodes, err = readNodes(ctx, conn, known)
 		return err
 	})
 	group.Go(func() (err error) {
-		l.networks, err = list(ctx, conn, "Networks", nil, func(m *swarmpb.Networks) []*swarmpb.Network { return m.GetList() })
+		l.networks, err = list(ctx, conn, known, "Networks", nil, func(m *swarmpb.Networks) []*swarmpb.Network { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.secrets, err = list(ctx, conn, "Secrets", nil, func(m *swarmpb.Secrets) []*swarmpb.Secret { return m.GetList() })
+		l.secrets, err = list(ctx, conn, known, "Secrets", nil, func(m *swarmpb.Secrets) []*swarmpb.Secret { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
 		// A config is listed with its content, up to a megabyte each.
 		ours := map[string]string{plan.LabelRole: ""}
-		l.configs, err = list(ctx, conn, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+		l.configs, err = list(ctx, conn, known, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
 		return err
 	})
 	return &l, group.Wait()
 }
 
-func readNodes(ctx context.Context, conn grpc.ClientConnInterface) ([]*swarmpb.Node, error) {
-	return list(ctx, conn, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
+func readNodes(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) ([]*swarmpb.Node, error) {
+	return list(ctx, conn, known, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
 }
 
 // digits are what IDs are written in.
@@ -118,20 +118,22 @@ const maxPrefix = 2
 func list[M any, P interface {
 	*M
 	proto.Message
-}, O any](ctx context.Context, conn grpc.ClientConnInterface, kind string, labels map[string]string, of func(P) []O) ([]O, error) {
+}, O any](ctx context.Context, conn grpc.ClientConnInterface, known *sizes, kind string, labels map[string]string, of func(P) []O) ([]O, error) {
 	var part func(prefix string) ([]O, error)
 	part = func(prefix string) ([]O, error) {
-		request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Labels: labels}}
-		if prefix != "" {
-			request.Filters.IdPrefixes = []string{prefix}
-		}
-		answer := P(new(M))
-		err := conn.Invoke(ctx, "/docker.swarmkit.v1.Control/List"+kind, request, answer)
-		if err == nil {
-			return of(answer), nil
-		}
-		if !tooLarge(err) || len(prefix) == maxPrefix {
-			return nil, inWords(err)
+		if !known.splits(kind + prefix) {
+			request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Labels: labels}}
+			if prefix != "" {
+				request.Filters.IdPrefixes = []string{prefix}
+			}
+			answer := P(new(M))
+			err := conn.Invoke(ctx, "/docker.swarmkit.v1.Control/List"+kind, request, answer)
+			if err == nil {
+				return of(answer), nil
+			}
+			if !tooLarge(err) || len(prefix) == maxPrefix {
+				return nil, inWords(err)
+			}
 		}
 		var all []O
 		for _, digit := range digits {
@@ -141,6 +143,7 @@ func list[M any, P interface {
 			}
 			all = append(all, more...)
 		}
+		known.split(kind+prefix, len(all))
 		return all, nil
 	}
 	all, err := part("")

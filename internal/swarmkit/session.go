@@ -47,7 +47,7 @@ func (r *reader) session(ctx context.Context) error {
 			}
 		}
 		r.live = true
-		c := checker{pace: r.source.pace, conn: conn, readings: make(chan *lists)}
+		c := checker{pace: r.source.pace, conn: conn, sizes: &r.source.sizes, readings: make(chan *lists)}
 		group.Go(func() error { return c.feel(ctx) })
 		group.Go(func() error { return c.read(ctx) })
 		return r.follow(ctx, in, c.readings)
@@ -67,7 +67,7 @@ func (r *reader) position() uint64 {
 func (r *reader) begin(ctx context.Context, conn *grpc.ClientConn) error {
 	limited, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(limited, conn)
+	l, err := read(limited, conn, &r.source.sizes)
 	if err != nil {
 		return err
 	}

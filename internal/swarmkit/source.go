@@ -42,6 +42,7 @@ type Options struct {
 type Source struct {
 	opts     Options
 	pace     pace
+	sizes    sizes
 	lastRoot atomic.Pointer[[]byte]
 }
 
@@ -57,7 +58,7 @@ func (s *Source) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	defer conn.Close() //nolint:errcheck // nothing is left to be sent
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(ctx, conn)
+	l, err := read(ctx, conn, &s.sizes)
 	if err != nil {
 		return nil, err
 	}

@@ -143,6 +143,26 @@ func TestAListThatIsTooLargeIsReadInParts(t *testing.T) {
 	m.Serve(t, swarm)
 	f := follow(t, m, rootOf(swarm))
 	f.waitFor("0a:running>running", "1b:running>running", "zz:running>running")
+	inParts := m.Calls("ListTasks")
+	eventually(t, func() bool { return m.Calls("ListTasks") >= 2*inParts }, func() any { return m.Calls("ListTasks") })
+	if n := m.Refused(); n != 1 {
+		t.Errorf("the whole was asked for %d times, want once", n)
+	}
+}
+
+func TestAListThatHasShrunkIsReadWholeAgain(t *testing.T) {
+	var s sizes
+	for _, test := range []struct {
+		objects int
+		want    bool
+	}{{0, false}, {100, true}, {300, true}, {51, true}, {50, false}} {
+		if s.split("Tasks", test.objects); s.splits("Tasks") != test.want {
+			t.Errorf("with %d objects it is split: %t, want %t", test.objects, !test.want, test.want)
+		}
+	}
+	if s.split("Tasks", 100); s.splits("Services") {
+		t.Error("another list is split too")
+	}
 }
 
 func TestTheServerMustBeTheSwarms(t *testing.T) {
