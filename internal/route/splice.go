@@ -16,6 +16,9 @@ type cut[T any] struct {
 	value *T   // nil: none comes
 }
 
+// replaces reports whether an element gives way to another.
+func (c *cut[T]) replaces() bool { return c.found && c.value != nil }
+
 // cuts finds the places of the edits in a list that is sorted by keys.
 func (e edits[T]) cuts(keys []string) []cut[T] {
 	sorted := make([]string, 0, len(e))

@@ -133,9 +133,15 @@ func (t *territory) serve(changes edits[pool]) {
 	}
 	next := *t.table
 	next.Upstreams = splice(t.table.Upstreams, cuts, func(p *pool) Upstream { return p.upstream })
-	t.pools = splice(t.pools, cuts, func(p *pool) digest { return p.digest })
-	t.keys = splice(t.keys, cuts, func(p *pool) string { return p.key })
 	t.table, t.version = &next, ""
+	if slices.ContainsFunc(cuts, func(c cut[pool]) bool { return !c.replaces() }) {
+		t.pools = splice(t.pools, cuts, func(p *pool) digest { return p.digest })
+		t.keys = splice(t.keys, cuts, func(p *pool) string { return p.key })
+		return
+	}
+	for _, c := range cuts { // which have their keys; nobody else has the digests
+		t.pools[c.at] = c.value.digest
+	}
 }
 
 func (t *territory) built() Built {
