@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"hash/fnv"
 
 	"github.com/interlock-lb/interlock/internal/route"
 )
@@ -41,10 +42,8 @@ func (s Split) Parts(t *route.Table) int {
 // PartOf is the part, of so many, that a name belongs to: its FNV-1a hash. Whatever
 // else is in the table, a name stays where it is.
 func PartOf(name string, parts int) int {
-	const offset, prime = 14695981039346656037, 1099511628211
-	h := uint64(offset)
-	for i := range len(name) {
-		h = (h ^ uint64(name[i])) * prime
-	}
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(name)) // it never fails
+	h := hash.Sum64()
 	return int((h ^ h>>32) % uint64(parts))
 }
