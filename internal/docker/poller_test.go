@@ -38,13 +38,13 @@ func TestASwarmIsReadOftenWhileItIsOnItsWay(t *testing.T) {
 		want time.Duration
 	}{
 		"all is where it should be":    {oneService(snapshot.UpdateCompleted, running), every},
-		"a service is updating":        {oneService(snapshot.UpdateUpdating, running), unsettledInterval},
-		"an update is rolled back":     {oneService(snapshot.UpdateRollbackStarted, running), unsettledInterval},
+		"a service is updating":        {oneService(snapshot.UpdateUpdating, running), eagerInterval},
+		"an update is rolled back":     {oneService(snapshot.UpdateRollbackStarted, running), eagerInterval},
 		"an update is paused":          {oneService(snapshot.UpdatePaused, running), every},
-		"a task is missing":            {oneService(snapshot.UpdateNone), unsettledInterval},
-		"a task is pending":            {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskPending, snapshot.TaskRunning)), unsettledInterval},
-		"a task crashed":               {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskFailed, snapshot.TaskRunning)), unsettledInterval},
-		"a task is to stop":            {oneService(snapshot.UpdateNone, running, taskAt("old", 1, 2, snapshot.TaskRunning, snapshot.TaskShutdown)), unsettledInterval},
+		"a task is missing":            {oneService(snapshot.UpdateNone), eagerInterval},
+		"a task is pending":            {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskPending, snapshot.TaskRunning)), eagerInterval},
+		"a task crashed":               {oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskFailed, snapshot.TaskRunning)), eagerInterval},
+		"a task is to stop":            {oneService(snapshot.UpdateNone, running, taskAt("old", 1, 2, snapshot.TaskRunning, snapshot.TaskShutdown)), eagerInterval},
 		"an old failure is remembered": {oneService(snapshot.UpdateNone, running, taskAt("old", 1, 2, snapshot.TaskFailed, snapshot.TaskShutdown)), every},
 		"there is nothing":             {&snapshot.Snapshot{}, every},
 	} {
@@ -88,6 +88,22 @@ func TestPatienceEndsOnlyWhereNothingIsOnItsWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got := pollInterval(c.s, every, 0, unchanged); got != c.want {
 				t.Errorf("read every %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEagernessEndsSomeTimeAfterAChange(t *testing.T) {
+	updating := oneService(snapshot.UpdateUpdating)
+	for name, c := range map[string]struct{ took, unchanged, want time.Duration }{
+		"right after a change": {0, eagerness - 1, eagerInterval},
+		"later":                {0, eagerness, unsettledInterval},
+		"a reading takes more than a tenth of that": {20 * time.Millisecond, 0, 180 * time.Millisecond},
+		"a reading takes long":                      {40 * time.Millisecond, 0, unsettledInterval},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pollInterval(updating, 3*time.Second, c.took, c.unchanged); got != c.want {
+				t.Errorf("read again after %s, want %s", got, c.want)
 			}
 		})
 	}
@@ -230,7 +246,7 @@ func TestAnEventIsReadAtOnceAndManyTogether(t *testing.T) {
 func TestAStuckTaskIsReadSlowlyUntilSomethingChanges(t *testing.T) {
 	w := &world{now: oneService(snapshot.UpdateNone)}
 	watchWorld(t, w, func() {
-		if n := w.readsIn(20 * time.Second); n < 70 {
+		if n := w.readsIn(20 * time.Second); n < 130 {
 			t.Errorf("a service on its way was read %d times in 20s", n)
 		}
 		pass(patience)
@@ -239,7 +255,7 @@ func TestAStuckTaskIsReadSlowlyUntilSomethingChanges(t *testing.T) {
 		}
 		w.become(oneService(snapshot.UpdateNone, taskAt("new", 1, 1, snapshot.TaskPreparing, snapshot.TaskRunning)), nil)
 		pass(3 * time.Second)
-		if n := w.readsIn(5 * time.Second); n < 15 {
+		if n := w.readsIn(5 * time.Second); n < 45 {
 			t.Errorf("a service that moves again was read %d times in 5s", n)
 		}
 	})

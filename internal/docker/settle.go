@@ -8,8 +8,14 @@ import (
 )
 
 const (
-	// unsettledInterval is how often a Swarm is read whose tasks are on their
-	// way, since the API announces no change of a task.
+	// eagerInterval is how often a Swarm is read whose tasks are on their way, since
+	// the API announces no change of a task: as often as its managers store what
+	// nodes report, in batches (maxBatchInterval of SwarmKit's dispatcher).
+	eagerInterval = 100 * time.Millisecond
+	// eagerness is how long after a change the next one is expected as soon as that;
+	// what takes longer, a pull or a health check, is waited for less eagerly.
+	eagerness = 10 * time.Second
+	// unsettledInterval is how often it is read then.
 	unsettledInterval = 250 * time.Millisecond
 	// patience is how long a Swarm that only waits for something is read so
 	// without any change to be seen. A task that cannot run would otherwise
@@ -18,6 +24,10 @@ const (
 	// hintGap is the least pause before a reading that an event asks for, so
 	// that many events make one reading.
 	hintGap = 50 * time.Millisecond
+	// eagerRest is how many times as long as a reading took the pause after it is at
+	// least while the Swarm is read eagerly: for as long as a service crashes again and
+	// again, something changes every few seconds.
+	eagerRest = 9
 	// restFactor is how many times as long as a reading took the pause after
 	// it is at least: a large Swarm is read less often rather than always.
 	restFactor = 4
@@ -27,7 +37,10 @@ const (
 // after a reading s that took so long, the last change being so long ago.
 func pollInterval(s *snapshot.Snapshot, every, took, unchanged time.Duration) time.Duration {
 	interval := every
-	if moving(s) || unchanged < patience && !settled(s) {
+	switch {
+	case unchanged < eagerness && (moving(s) || !settled(s)):
+		interval = min(every, unsettledInterval, max(eagerInterval, eagerRest*took))
+	case moving(s) || unchanged < patience && !settled(s):
 		interval = min(every, unsettledInterval)
 	}
 	return max(interval, restFactor*took)
