@@ -49,11 +49,14 @@ func (k Keeper) Configs(snap *snapshot.Snapshot, extension string) []snapshot.Ob
 // these come the newest of each file, until there are as many as are kept. Of
 // files that proxies have no more none are, once they have others.
 func (k Keeper) Surplus(snap *snapshot.Snapshot, extension string, needed []snapshot.FileRef, kept int) []snapshot.Object {
+	configs := k.Configs(snap, extension)
+	if len(configs) == 0 {
+		return nil // without a look at each of thousands of services
+	}
 	inUse := usedConfigs(snap)
 	for _, file := range needed {
 		inUse[file.ID] = true
 	}
-	configs := k.Configs(snap, extension)
 	stay := make(map[string]int) // by path
 	for _, o := range configs {
 		if inUse[o.ID] {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 )
 
 // digest is a hash of a part of a table.
@@ -36,14 +37,21 @@ func (t *Table) Version() string {
 
 // version is a hash of hashes, so that those of what did not change can be kept.
 func version(rest digest, hosts, upstreams []digest) string {
-	content := make([]byte, 0, len(rest)*(1+len(hosts)+len(upstreams))+8)
-	content = append(content, rest[:]...)
-	content = binary.BigEndian.AppendUint64(content, uint64(len(hosts)))
+	h := sha256.New()
+	h.Write(binary.BigEndian.AppendUint64(rest[:], uint64(len(hosts))))
+	block := make([]byte, 0, blockSize*len(digest{}))
 	for _, list := range [][]digest{hosts, upstreams} {
-		for i := range list {
-			content = append(content, list[i][:]...)
+		for some := range slices.Chunk(list, blockSize) {
+			block = block[:0]
+			for i := range some {
+				block = append(block, some[i][:]...)
+			}
+			h.Write(block)
 		}
 	}
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:16])
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
+
+// blockSize is how many hashes are hashed at a time: all at once would take memory,
+// and each by itself time.
+const blockSize = 64
