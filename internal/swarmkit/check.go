@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -48,7 +49,15 @@ type checker struct {
 	pace
 	conn     *grpc.ClientConn
 	sizes    *sizes
-	readings chan *lists
+	newest   *atomic.Uint64 // the state's
+	readings chan reading
+}
+
+// reading is what was listed, and what the state's newest version was when that
+// began.
+type reading struct {
+	*lists
+	since uint64
 }
 
 // feel returns an error once the managers do not answer any more.
@@ -78,14 +87,14 @@ func (c *checker) ask(ctx context.Context) error {
 func (c *checker) read(ctx context.Context) error {
 	pause := c.check
 	for sleep(ctx, pause) {
-		began := time.Now()
+		began, since := time.Now(), c.newest.Load()
 		l, err := c.once(ctx)
 		pause = max(c.check, min(checkMost, checkRest*time.Since(began)))
 		if err != nil {
 			continue
 		}
 		select {
-		case c.readings <- l:
+		case c.readings <- reading{l, since}:
 		case <-ctx.Done():
 		}
 	}
@@ -117,29 +126,29 @@ type suspect struct {
 }
 
 // suspects compares the state with lists that were read a moment ago.
-func (s *state) suspects(l *lists) []suspect {
+func (s *state) suspects(r reading) []suspect {
 	return slices.Concat(
-		compare(s, l.services, ids(s.services)), compare(s, l.tasks, slices.Collect(maps.Keys(s.at))),
-		compare(s, l.nodes, ids(s.nodes)), compare(s, l.networks, ids(s.networks)),
-		compare(s, l.secrets, ids(s.secrets)), compare(s, l.configs, ids(s.configs)),
+		compare(s, r.services, ids(s.services), r.since), compare(s, r.tasks, slices.Collect(maps.Keys(s.at)), r.since),
+		compare(s, r.nodes, ids(s.nodes), r.since), compare(s, r.networks, ids(s.networks), r.since),
+		compare(s, r.secrets, ids(s.secrets), r.since), compare(s, r.configs, ids(s.configs), r.since),
 	)
 }
 
-// compare looks at one kind, since each list is of a moment of its own.
-func compare[O object](s *state, list []O, known []string) []suspect {
+// compare looks at one kind, since each list is of a moment of its own; of several
+// where it was read in parts.
+func compare[O object](s *state, list []O, known []string, since uint64) []suspect {
 	var found []suspect
-	var newest uint64
 	listed := make(map[string]bool, len(list))
 	for _, o := range list {
 		id, version := o.GetId(), versionOf(o)
-		listed[id], newest = true, max(newest, version)
+		listed[id] = true
 		if !s.gone[id] && s.versions[id] < version {
 			found = append(found, suspect{id, version})
 		}
 	}
 	for _, id := range known {
-		// What is younger than all that is listed came after the list.
-		if !listed[id] && s.versions[id] <= newest {
+		// What has come since the reading began may have come after its part of it.
+		if !listed[id] && s.versions[id] <= since {
 			found = append(found, suspect{id: id})
 		}
 	}

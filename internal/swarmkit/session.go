@@ -3,6 +3,7 @@ package swarmkit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -21,8 +22,9 @@ type reader struct {
 	source  *Source
 	publish func(*snapshot.Snapshot)
 
-	state *state
-	live  bool // whether the present connection has brought the state up to date
+	state  *state
+	newest atomic.Uint64 // the state's
+	live   bool          // whether the present connection has brought the state up to date
 }
 
 // session is one connection: it brings the state up to date, and keeps it so
@@ -47,7 +49,7 @@ func (r *reader) session(ctx context.Context) error {
 			}
 		}
 		r.live = true
-		c := checker{pace: r.source.pace, conn: conn, sizes: &r.source.sizes, readings: make(chan *lists)}
+		c := checker{pace: r.source.pace, conn: conn, sizes: &r.source.sizes, newest: &r.newest, readings: make(chan reading)}
 		group.Go(func() error { return c.feel(ctx) })
 		group.Go(func() error { return c.read(ctx) })
 		return r.follow(ctx, in, c.readings)
@@ -72,11 +74,12 @@ func (r *reader) begin(ctx context.Context, conn *grpc.ClientConn) error {
 		return err
 	}
 	r.state = newState(l)
+	r.newest.Store(r.state.newest())
 	return nil
 }
 
 // follow applies what comes in, and publishes.
-func (r *reader) follow(ctx context.Context, in *inbox, readings <-chan *lists) error {
+func (r *reader) follow(ctx context.Context, in *inbox, readings <-chan reading) error {
 	next := time.NewTimer(0) // to publish
 	defer next.Stop()
 	var suspects []suspect
@@ -119,6 +122,7 @@ func (r *reader) apply(messages []*swarmpb.WatchMessage) {
 			r.state.apply(e)
 		}
 	}
+	r.newest.Store(r.state.newest())
 }
 
 func (r *reader) give() {

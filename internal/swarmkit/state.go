@@ -134,6 +134,9 @@ func (s *state) apply(e *swarmpb.WatchMessage_Event) {
 	s.store(o)
 }
 
+// newest is the greatest version of any object that is known.
+func (s *state) newest() uint64 { return max(s.listed, s.position) }
+
 func (s *state) forget(id string) {
 	if len(s.gone) >= maxGone {
 		clear(s.gone)

@@ -129,8 +129,31 @@ func TestWhatIsFollowedEqualsWhatIsReadAnew(t *testing.T) {
 				t.Fatalf("seed %d, step %d (-read anew +followed):\n%s", seed, i, same)
 			}
 		}
-		if found := s.missed(s.suspects(w.lists())); found != nil {
+		if found := s.missed(s.suspects(reading{w.lists(), s.newest()})); found != nil {
 			t.Fatalf("seed %d: the state is doubted: %v", seed, found)
 		}
+	}
+}
+
+func taskAt(version uint64, id string) *swarmpb.Task {
+	return &swarmpb.Task{
+		Id: id, ServiceId: "app", Meta: &swarmpb.Meta{Version: &swarmpb.Version{Index: version}}, Spec: &swarmpb.Task_Spec{Container: new(swarmpb.Empty)},
+	}
+}
+
+func TestWhatComesWhileAListIsReadInPartsIsNotTakenForMissed(t *testing.T) {
+	s := newState(&lists{tasks: []*swarmpb.Task{taskAt(1, "aa"), taskAt(2, "zz")}})
+	began := s.newest()
+	// The part with "a" has been read, that with "z" has not.
+	for _, task := range []*swarmpb.Task{taskAt(3, "ab"), taskAt(4, "zz")} {
+		s.apply(&swarmpb.WatchMessage_Event{Action: swarmpb.Action_ACTION_CREATE, Object: &swarmpb.Object{Object: &swarmpb.Object_Task{Task: task}}})
+	}
+	r := reading{&lists{tasks: []*swarmpb.Task{taskAt(1, "aa"), taskAt(4, "zz")}}, began}
+	if missed := s.missed(s.suspects(r)); missed != nil {
+		t.Errorf("the stream is doubted, as %v", missed)
+	}
+	r.tasks = r.tasks[1:]
+	if missed := s.missed(s.suspects(r)); missed == nil {
+		t.Error("a task that is gone is not missed")
 	}
 }
