@@ -72,7 +72,7 @@ func (p *process) runCore(ctx context.Context, flags runFlags) error {
 		return err
 	}
 	parts, err := newParts(core.Options{
-		Settings: s, Source: source(swarm, flags.socket, log), Applier: swarm, Issuer: authority,
+		Settings: s, Source: source(swarm, flags.socket, templates(s), log), Applier: swarm, Issuer: authority,
 		Container: ownContainer(log), RemovalGrace: flags.removalGrace, Logger: log,
 	}, authority, started)
 	if err != nil {
@@ -146,12 +146,12 @@ const controlSocket = "/var/run/docker/swarm/control.sock"
 
 // source prefers the control socket where its folder has been mounted. The
 // socket itself may be missing for a while, as when the engine is started anew.
-func source(swarm *docker.Client, socket string, log *slog.Logger) core.Source {
+func source(swarm *docker.Client, socket string, configs []string, log *slog.Logger) core.Source {
 	if _, err := os.Stat(filepath.Dir(socket)); err != nil {
 		log.Debug("no control socket, so the docker api is read", "error", err)
 		return swarm
 	}
-	stream := swarmkit.New(swarmkit.Options{Socket: socket, Root: swarm.TrustRoot, Logger: log})
+	stream := swarmkit.New(swarmkit.Options{Socket: socket, Root: swarm.TrustRoot, Configs: configs, Logger: log})
 	return core.Prefer(stream, swarm, log)
 }
 

@@ -120,7 +120,7 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 		stand.ready.waits("Swarm has not been read yet, or shows no task of this container")
 		log.Info("standalone started", "version", version, "docker", s.DockerURL, "cluster", e.ServiceCluster)
 		standing := core.StandaloneOptions{
-			Source: source(swarm, o.socket, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
+			Source: source(swarm, o.socket, nil, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
 			Serve: stand.serve,
 		}
 		if serving.Shutdown == 0 {

@@ -49,6 +49,7 @@ type checker struct {
 	pace
 	conn     *grpc.ClientConn
 	sizes    *sizes
+	named    []string       // see Options.Configs
 	newest   *atomic.Uint64 // the state's
 	readings chan reading
 }
@@ -104,7 +105,7 @@ func (c *checker) read(ctx context.Context) error {
 func (c *checker) once(ctx context.Context) (*lists, error) {
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	return read(ctx, c.conn, c.sizes)
+	return read(ctx, c.conn, c.sizes, c.named)
 }
 
 // sleep waits for d and tells whether it did so to the end.

@@ -31,10 +31,10 @@ type follower struct {
 // hurried doubts a stream sooner than the product does.
 var hurried = pace{pulse: 20 * time.Millisecond, silence: 200 * time.Millisecond, check: 50 * time.Millisecond, lag: 100 * time.Millisecond}
 
-func follow(t *testing.T, m *controlsocket.Server, root func(context.Context) ([]byte, error)) *follower {
+func follow(t *testing.T, m *controlsocket.Server, root func(context.Context) ([]byte, error), configs ...string) *follower {
 	t.Helper()
 	f := &follower{t: t, ended: make(chan error, 1)}
-	s := New(Options{Socket: m.Socket, Root: root, Logger: slog.New(slog.DiscardHandler)})
+	s := New(Options{Socket: m.Socket, Root: root, Configs: configs, Logger: slog.New(slog.DiscardHandler)})
 	s.pace = hurried
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

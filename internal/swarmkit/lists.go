@@ -68,8 +68,9 @@ func eachOf[O object](list []O, do func(object)) {
 	}
 }
 
-// read asks the managers' leader for everything. A follower passes that on.
-func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) (*lists, error) {
+// read asks the managers' leader for everything, of configs for those that
+// Interlock made and those with a name. A follower passes that on.
+func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, named []string) (*lists, error) {
 	var l lists
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
@@ -93,13 +94,36 @@ func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) (*li
 		return err
 	})
 	group.Go(func() (err error) {
-		// A config is listed with its content, up to a megabyte each.
-		ours := map[string]string{plan.LabelRole: ""}
-		l.configs, err = list(ctx, conn, known, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+		l.configs, err = readConfigs(ctx, conn, known, named)
 		return err
 	})
 	return &l, group.Wait()
 }
+
+// readConfigs does not read all: a config is listed with its content, up to a
+// megabyte each.
+func readConfigs(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, named []string) ([]*swarmpb.Config, error) {
+	ours := map[string]string{plan.LabelRole: ""}
+	all, err := list(ctx, conn, known, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range named {
+		answer := new(swarmpb.Configs)
+		request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Names: []string{name}}}
+		if err := conn.Invoke(ctx, methodList+"Configs", request, answer); err != nil {
+			return nil, fmt.Errorf("reading the Swarm's config %s: %w", name, inWords(err))
+		}
+		for _, config := range answer.GetList() {
+			if _, isOurs := config.GetSpec().GetAnnotations().GetLabels()[plan.LabelRole]; !isOurs {
+				all = append(all, config)
+			}
+		}
+	}
+	return all, nil
+}
+
+const methodList = "/docker.swarmkit.v1.Control/List" // and the kind
 
 func readNodes(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) ([]*swarmpb.Node, error) {
 	return list(ctx, conn, known, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
@@ -127,7 +151,7 @@ func list[M any, P interface {
 				request.Filters.IdPrefixes = []string{prefix}
 			}
 			answer := P(new(M))
-			err := conn.Invoke(ctx, "/docker.swarmkit.v1.Control/List"+kind, request, answer)
+			err := conn.Invoke(ctx, methodList+kind, request, answer)
 			if err == nil {
 				return of(answer), nil
 			}

@@ -89,11 +89,12 @@ func secretFrom(raw *swarmpb.Secret) (snapshot.Object, bool) {
 	return objectFrom(raw.GetId(), raw.GetMeta(), raw.GetSpec().GetAnnotations()), !raw.GetInternal()
 }
 
-// configFrom is false for a config that Interlock did not make.
-func configFrom(raw *swarmpb.Config) (snapshot.Object, bool) {
+// configFrom is false for a config that Interlock did not make and that is not
+// named.
+func configFrom(raw *swarmpb.Config, named []string) (snapshot.Object, bool) {
 	annotations := raw.GetSpec().GetAnnotations()
 	_, ours := annotations.GetLabels()[plan.LabelRole]
-	return objectFrom(raw.GetId(), raw.GetMeta(), annotations), ours
+	return objectFrom(raw.GetId(), raw.GetMeta(), annotations), ours || slices.Contains(named, annotations.GetName())
 }
 
 func objectFrom(id string, meta *swarmpb.Meta, a *swarmpb.Annotations) snapshot.Object {

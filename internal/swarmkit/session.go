@@ -49,7 +49,10 @@ func (r *reader) session(ctx context.Context) error {
 			}
 		}
 		r.live = true
-		c := checker{pace: r.source.pace, conn: conn, sizes: &r.source.sizes, newest: &r.newest, readings: make(chan reading)}
+		c := checker{
+			pace: r.source.pace, conn: conn, sizes: &r.source.sizes, named: r.source.opts.Configs,
+			newest: &r.newest, readings: make(chan reading),
+		}
 		group.Go(func() error { return c.feel(ctx) })
 		group.Go(func() error { return c.read(ctx) })
 		return r.follow(ctx, in, c.readings)
@@ -69,11 +72,11 @@ func (r *reader) position() uint64 {
 func (r *reader) begin(ctx context.Context, conn *grpc.ClientConn) error {
 	limited, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(limited, conn, &r.source.sizes)
+	l, err := read(limited, conn, &r.source.sizes, r.source.opts.Configs)
 	if err != nil {
 		return err
 	}
-	r.state = newState(l)
+	r.state = newState(l, r.source.opts.Configs)
 	r.newest.Store(r.state.newest())
 	return nil
 }

@@ -33,8 +33,10 @@ type Options struct {
 	Socket string
 	// Root returns the certificate of the Swarm's own authority, in PEM form,
 	// and perhaps several while it is being replaced.
-	Root   func(context.Context) ([]byte, error)
-	Logger *slog.Logger
+	Root func(context.Context) ([]byte, error)
+	// Configs are the names of those that are read beside Interlock's own.
+	Configs []string
+	Logger  *slog.Logger
 }
 
 // Source reads one Swarm. Snapshot may be called at any time, but there is one
@@ -58,11 +60,11 @@ func (s *Source) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	defer conn.Close() //nolint:errcheck // nothing is left to be sent
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(ctx, conn, &s.sizes)
+	l, err := read(ctx, conn, &s.sizes, s.opts.Configs)
 	if err != nil {
 		return nil, err
 	}
-	return newState(l).snapshot(), nil
+	return newState(l, s.opts.Configs).snapshot(), nil
 }
 
 // Run publishes a complete reading of the Swarm, and then one after every

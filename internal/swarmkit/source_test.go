@@ -3,6 +3,7 @@ package swarmkit
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/fixture/controlsocket"
+	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/swarmkit/swarmpb"
 )
 
@@ -162,6 +164,41 @@ func TestAListThatHasShrunkIsReadWholeAgain(t *testing.T) {
 	}
 	if s.split("Tasks", 100); s.splits("Services") {
 		t.Error("another list is split too")
+	}
+}
+
+func config(name string, labels map[string]string) *swarmpb.Object {
+	return &swarmpb.Object{Object: &swarmpb.Object_Config{Config: &swarmpb.Config{
+		Id: "id-" + name, Spec: &swarmpb.Config_Spec{Annotations: &swarmpb.Annotations{Name: name, Labels: labels}},
+	}}}
+}
+
+func TestOfTheConfigsOfOthersThoseThatAreNamedAreRead(t *testing.T) {
+	m, swarm := controlsocket.New(), fixture.NewAuthority(t)
+	m.Has(config("another", nil), config("ours", map[string]string{plan.LabelRole: "x"}), config("template", nil))
+	m.Serve(t, swarm)
+	f := follow(t, m, rootOf(swarm), "later", "template", "ours")
+	has := func(want ...string) {
+		t.Helper()
+		eventually(t, func() bool {
+			var got []string
+			if s := f.latest(); s != nil {
+				for _, c := range s.Configs {
+					got = append(got, c.Name)
+				}
+			}
+			return slices.Equal(got, want)
+		}, func() any { return f.latest() })
+	}
+	has("ours", "template")
+	m.Put(config("unwanted", nil))
+	m.Put(config("later", nil))
+	has("later", "ours", "template")
+	eventually(t, func() bool { return m.Calls("ListTasks") > 5 }, func() any { return m.Calls("ListTasks") })
+	select {
+	case err := <-f.ended:
+		t.Errorf("the stream is given up for %v", err)
+	default:
 	}
 }
 

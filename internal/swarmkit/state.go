@@ -19,6 +19,7 @@ type state struct {
 	networks table[snapshot.Network]
 	secrets  table[snapshot.Object]
 	configs  table[snapshot.Object]
+	named    []string // configs that others than Interlock have made
 
 	// versions are those of all objects, also of those that a snapshot leaves
 	// out. IDs are unique whatever the kind, and never used again.
@@ -40,7 +41,7 @@ type state struct {
 // fault is a part of an object that cannot be understood.
 type fault struct{ kind, id, why string }
 
-func newState(l *lists) *state {
+func newState(l *lists, named []string) *state {
 	s := &state{
 		services: table[snapshot.Service]{id: func(v *snapshot.Service) string { return v.ID }},
 		tasks:    table[snapshot.Tasks]{id: func(v *snapshot.Tasks) string { return v.ServiceID }},
@@ -48,6 +49,7 @@ func newState(l *lists) *state {
 		networks: table[snapshot.Network]{id: func(v *snapshot.Network) string { return v.ID }},
 		secrets:  table[snapshot.Object]{id: func(v *snapshot.Object) string { return v.ID }},
 		configs:  table[snapshot.Object]{id: func(v *snapshot.Object) string { return v.ID }},
+		named:    named,
 		versions: make(map[string]uint64),
 		gone:     make(map[string]bool),
 		places:   make(map[snapshot.Place][]snapshot.Task),
@@ -69,7 +71,7 @@ func (s *state) fill(l *lists) {
 	s.nodes.fill(collect(l.nodes, func(raw *swarmpb.Node) (snapshot.Node, bool) { return nodeFrom(raw), true }))
 	s.networks.fill(collect(l.networks, networkFrom))
 	s.secrets.fill(collect(l.secrets, secretFrom))
-	s.configs.fill(collect(l.configs, configFrom))
+	s.configs.fill(collect(l.configs, s.config))
 	for _, t := range collect(l.tasks, s.task) {
 		p := t.Place()
 		s.places[p] = append(s.places[p], *t)
@@ -105,6 +107,8 @@ func (s *state) task(raw *swarmpb.Task) (snapshot.Task, bool) {
 	s.note("task", v.ID, faults)
 	return v, ok
 }
+
+func (s *state) config(raw *swarmpb.Config) (snapshot.Object, bool) { return configFrom(raw, s.named) }
 
 func (s *state) note(kind, id string, faults []string) {
 	for _, why := range faults {
@@ -165,7 +169,7 @@ func (s *state) store(o object) {
 		v, ok := secretFrom(raw)
 		putChanged(s, &s.secrets, v, ok)
 	case *swarmpb.Config:
-		v, ok := configFrom(raw)
+		v, ok := s.config(raw)
 		putChanged(s, &s.configs, v, ok)
 	}
 }

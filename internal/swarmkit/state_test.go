@@ -112,7 +112,7 @@ func TestWhatIsFollowedEqualsWhatIsReadAnew(t *testing.T) {
 		for range 30 {
 			w.step()
 		}
-		s := newState(w.lists())
+		s := newState(w.lists(), nil)
 		var told []*swarmpb.WatchMessage_Event
 		for i := range 60 {
 			e := w.step()
@@ -124,7 +124,7 @@ func TestWhatIsFollowedEqualsWhatIsReadAnew(t *testing.T) {
 				}
 			}
 			before := s.snapshot()
-			same := cmp.Diff(newState(w.lists()).snapshot(), before, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}))
+			same := cmp.Diff(newState(w.lists(), nil).snapshot(), before, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}))
 			if same != "" {
 				t.Fatalf("seed %d, step %d (-read anew +followed):\n%s", seed, i, same)
 			}
@@ -142,7 +142,7 @@ func taskAt(version uint64, id string) *swarmpb.Task {
 }
 
 func TestWhatComesWhileAListIsReadInPartsIsNotTakenForMissed(t *testing.T) {
-	s := newState(&lists{tasks: []*swarmpb.Task{taskAt(1, "aa"), taskAt(2, "zz")}})
+	s := newState(&lists{tasks: []*swarmpb.Task{taskAt(1, "aa"), taskAt(2, "zz")}}, nil)
 	began := s.newest()
 	// The part with "a" has been read, that with "z" has not.
 	for _, task := range []*swarmpb.Task{taskAt(3, "ab"), taskAt(4, "zz")} {

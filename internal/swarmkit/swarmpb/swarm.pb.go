@@ -572,8 +572,9 @@ func (Task_State) EnumDescriptor() ([]byte, []int) {
 	return file_swarm_proto_rawDescGZIP(), []int{22, 0}
 }
 
-// ListRequest asks for objects whose ID begins with any of the prefixes, or for
-// all without one, and that have all of the labels; an empty value is any.
+// ListRequest asks for objects that have any of the names or whose ID begins with
+// any of the prefixes, or for all without one, and that have all of the labels; an
+// empty value is any.
 type ListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Filters       *ListRequest_Filters   `protobuf:"bytes,1,opt,name=filters,proto3" json:"filters,omitempty"`
@@ -2367,6 +2368,7 @@ func (x *Config) GetSpec() *Config_Spec {
 
 type ListRequest_Filters struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
 	IdPrefixes    []string               `protobuf:"bytes,2,rep,name=id_prefixes,json=idPrefixes,proto3" json:"id_prefixes,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
@@ -2401,6 +2403,13 @@ func (x *ListRequest_Filters) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListRequest_Filters.ProtoReflect.Descriptor instead.
 func (*ListRequest_Filters) Descriptor() ([]byte, []int) {
 	return file_swarm_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *ListRequest_Filters) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
 }
 
 func (x *ListRequest_Filters) GetIdPrefixes() []string {
@@ -3859,10 +3868,11 @@ var File_swarm_proto protoreflect.FileDescriptor
 
 const file_swarm_proto_rawDesc = "" +
 	"\n" +
-	"\vswarm.proto\x12\x15interlock.swarmkit.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x02\n" +
+	"\vswarm.proto\x12\x15interlock.swarmkit.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x02\n" +
 	"\vListRequest\x12D\n" +
-	"\afilters\x18\x01 \x01(\v2*.interlock.swarmkit.v1.ListRequest.FiltersR\afilters\x1a\xb5\x01\n" +
-	"\aFilters\x12\x1f\n" +
+	"\afilters\x18\x01 \x01(\v2*.interlock.swarmkit.v1.ListRequest.FiltersR\afilters\x1a\xcb\x01\n" +
+	"\aFilters\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\x12\x1f\n" +
 	"\vid_prefixes\x18\x02 \x03(\tR\n" +
 	"idPrefixes\x12N\n" +
 	"\x06labels\x18\x03 \x03(\v26.interlock.swarmkit.v1.ListRequest.Filters.LabelsEntryR\x06labels\x1a9\n" +
