@@ -77,7 +77,7 @@ func kitService(s *swarm.Service) *swarmpb.Object {
 func kitContainer(c *swarm.ContainerSpec) *swarmpb.ContainerSpec {
 	container := &swarmpb.ContainerSpec{
 		Image: c.Image, Labels: c.Labels, Args: c.Args, Env: c.Env, StopSignal: c.StopSignal, StopGracePeriod: kitDuration(c.StopGracePeriod),
-		ReadOnly: c.ReadOnly, CapabilityDrop: c.CapabilityDrop,
+		ReadOnly: c.ReadOnly, CapabilityDrop: c.CapabilityDrop, CapabilityAdd: c.CapabilityAdd, Sysctls: c.Sysctls,
 	}
 	for _, m := range c.Mounts {
 		kind := map[mount.Type]swarmpb.ContainerSpec_Mount_Type{

@@ -58,6 +58,8 @@ func containerFromSwarm(spec *snapshot.ServiceSpec, c *swarm.ContainerSpec) {
 	spec.StopGracePeriod = c.StopGracePeriod
 	spec.ReadOnly = c.ReadOnly
 	spec.CapabilityDrop = c.CapabilityDrop
+	spec.CapabilityAdd = c.CapabilityAdd
+	spec.Sysctls = c.Sysctls
 	for _, m := range c.Mounts {
 		spec.Mounts = append(spec.Mounts, mountFromSwarm(m))
 	}

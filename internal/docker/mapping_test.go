@@ -61,6 +61,7 @@ func unmodelled(raw swarm.ServiceSpec) swarm.ServiceSpec {
 	c := raw.TaskTemplate.ContainerSpec
 	c.Image, c.Args, c.Labels, c.Env, c.Mounts, c.Secrets = "", nil, nil, nil, nil, nil
 	c.StopSignal, c.StopGracePeriod, c.ReadOnly, c.CapabilityDrop = "", nil, false, nil
+	c.CapabilityAdd, c.Sysctls = nil, nil
 	c.Configs = slices.DeleteFunc(c.Configs, func(ref *swarm.ConfigReference) bool { return ref.File != nil })
 	if len(c.Configs) == 0 {
 		c.Configs = nil

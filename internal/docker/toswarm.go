@@ -55,6 +55,8 @@ func applyContainer(c *swarm.ContainerSpec, have, want snapshot.ServiceSpec) {
 	set(&c.StopGracePeriod, clone(want.StopGracePeriod), have.StopGracePeriod, want.StopGracePeriod)
 	set(&c.ReadOnly, want.ReadOnly, have.ReadOnly, want.ReadOnly)
 	set(&c.CapabilityDrop, slices.Clone(want.CapabilityDrop), have.CapabilityDrop, want.CapabilityDrop)
+	set(&c.CapabilityAdd, slices.Clone(want.CapabilityAdd), have.CapabilityAdd, want.CapabilityAdd)
+	set(&c.Sysctls, maps.Clone(want.Sysctls), have.Sysctls, want.Sysctls)
 	set(&c.Mounts, mountsToSwarm(c.Mounts, want.Mounts), have.Mounts, want.Mounts)
 }
 

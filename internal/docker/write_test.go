@@ -46,7 +46,8 @@ func fullSpec(t *testing.T, c *Client, name string) snapshot.ServiceSpec {
 		Configs:    []snapshot.FileRef{{ID: config, Name: name + "-config", Target: "/config.toml", UID: "101", GID: "101", Mode: 0o444}},
 		StopSignal: "SIGQUIT", StopGracePeriod: ptr(5 * time.Second), UpdateDelay: ptr(3 * time.Second), UpdateOrder: "start-first",
 		UpdateFailureAction: "rollback", UpdateMonitor: ptr(7 * time.Second), RestartDelay: ptr(time.Second),
-		ReadOnly: true, CapabilityDrop: []string{"ALL"},
+		ReadOnly: true, CapabilityDrop: []string{"ALL"}, CapabilityAdd: []string{"CAP_NET_ADMIN"},
+		Sysctls: map[string]string{"net.ipv4.tcp_keepalive_time": "1", "net.ipv4.tcp_keepalive_intvl": "1"},
 	}
 }
 

@@ -28,10 +28,12 @@ func merge(current, last, wanted snapshot.ServiceSpec) snapshot.ServiceSpec {
 	m.Labels = mergeMap(current.Labels, last.Labels, wanted.Labels)
 	m.ContainerLabels = mergeMap(current.ContainerLabels, last.ContainerLabels, wanted.ContainerLabels)
 	m.Env = mergeMap(current.Env, last.Env, wanted.Env)
+	m.Sysctls = mergeMap(current.Sysctls, last.Sysctls, wanted.Sysctls)
 
 	m.Constraints = mergeList(current.Constraints, last.Constraints, wanted.Constraints, itself)
 	m.Preferences = mergeList(current.Preferences, last.Preferences, wanted.Preferences, itself)
 	m.CapabilityDrop = mergeList(current.CapabilityDrop, last.CapabilityDrop, wanted.CapabilityDrop, itself)
+	m.CapabilityAdd = mergeList(current.CapabilityAdd, last.CapabilityAdd, wanted.CapabilityAdd, itself)
 	m.Networks = mergeList(current.Networks, last.Networks, wanted.Networks, itself)
 	m.Ports = mergeList(current.Ports, last.Ports, wanted.Ports, portKey)
 	m.Mounts = mergeList(current.Mounts, last.Mounts, wanted.Mounts, func(v snapshot.Mount) string { return v.Target })

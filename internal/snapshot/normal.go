@@ -17,7 +17,9 @@ const swarmRestartDelay = 5 * time.Second
 // s itself stays as it is.
 func (s ServiceSpec) Normalized() ServiceSpec {
 	s.Image = normalImage(s.Image)
-	s.Labels, s.Env, s.ContainerLabels = nilIfEmpty(s.Labels), nilIfEmpty(s.Env), nilIfEmpty(s.ContainerLabels)
+	for _, m := range []*map[string]string{&s.Labels, &s.Env, &s.ContainerLabels, &s.Sysctls} {
+		*m = nilIfEmpty(*m)
+	}
 	s.Ports = normalPorts(s.Ports)
 	s.Secrets, s.Configs = normalFiles(s.Secrets), normalFiles(s.Configs)
 	s.Networks = slices.Sorted(slices.Values(s.Networks))
@@ -35,7 +37,7 @@ func (s ServiceSpec) Normalized() ServiceSpec {
 	if s.RestartDelay != nil && *s.RestartDelay == swarmRestartDelay {
 		s.RestartDelay = nil
 	}
-	for _, list := range []*[]string{&s.Args, &s.Constraints, &s.Preferences, &s.Networks, &s.CapabilityDrop} {
+	for _, list := range []*[]string{&s.Args, &s.Constraints, &s.Preferences, &s.Networks, &s.CapabilityDrop, &s.CapabilityAdd} {
 		if len(*list) == 0 {
 			*list = nil
 		}

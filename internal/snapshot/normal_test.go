@@ -14,7 +14,7 @@ func TestDefaultsAreSpelledOneWay(t *testing.T) {
 	restartDelay := 5 * time.Second
 	spelled := snapshot.ServiceSpec{
 		Labels: map[string]string{}, Env: map[string]string{}, ContainerLabels: map[string]string{},
-		Args: []string{}, Constraints: []string{}, Preferences: []string{}, Networks: []string{}, CapabilityDrop: []string{},
+		Args: []string{}, Constraints: []string{}, Preferences: []string{}, Networks: []string{}, CapabilityDrop: []string{}, CapabilityAdd: []string{}, Sysctls: map[string]string{},
 		Mounts:      []snapshot.Mount{},
 		Ports:       []snapshot.Port{{Protocol: "tcp", Target: 80, Mode: snapshot.PublishIngress}},
 		Secrets:     []snapshot.FileRef{{Name: "key", UID: "0", GID: "0"}},

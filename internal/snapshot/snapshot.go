@@ -92,6 +92,11 @@ type ServiceSpec struct {
 	ReadOnly bool `json:"readOnly,omitempty"`
 	// CapabilityDrop lists capabilities taken from the container, such as "ALL".
 	CapabilityDrop []string `json:"capabilityDrop,omitempty"`
+	// CapabilityAdd lists capabilities that processes of the container may have beside
+	// the engine's own choice, such as "CAP_NET_ADMIN".
+	CapabilityAdd []string `json:"capabilityAdd,omitempty"`
+	// Sysctls are kernel parameters of the container's own namespaces, by name.
+	Sysctls map[string]string `json:"sysctls,omitempty"`
 }
 
 // PublishMode says how a port is reachable from outside.

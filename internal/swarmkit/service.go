@@ -118,6 +118,8 @@ func containerFrom(spec *snapshot.ServiceSpec, c *swarmpb.ContainerSpec) {
 	}
 	spec.ReadOnly = c.GetReadOnly()
 	spec.CapabilityDrop = c.GetCapabilityDrop()
+	spec.CapabilityAdd = c.GetCapabilityAdd()
+	spec.Sysctls = c.GetSysctls()
 	for _, m := range c.GetMounts() {
 		spec.Mounts = append(spec.Mounts, snapshot.Mount{
 			Type: strings.ToLower(m.GetType().String()), Source: m.GetSource(), Target: m.GetTarget(), ReadOnly: m.GetReadOnly(),

@@ -392,7 +392,7 @@ func (x ContainerSpec_Mount_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerSpec_Mount_Type.Descriptor instead.
 func (ContainerSpec_Mount_Type) EnumDescriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{20, 1, 0}
+	return file_swarm_proto_rawDescGZIP(), []int{20, 2, 0}
 }
 
 type Port_Protocol int32
@@ -1880,6 +1880,8 @@ type ContainerSpec struct {
 	ReadOnly        bool                           `protobuf:"varint,19,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	StopSignal      string                         `protobuf:"bytes,20,opt,name=stop_signal,json=stopSignal,proto3" json:"stop_signal,omitempty"`
 	Configs         []*ContainerSpec_FileReference `protobuf:"bytes,21,rep,name=configs,proto3" json:"configs,omitempty"`
+	Sysctls         map[string]string              `protobuf:"bytes,26,rep,name=sysctls,proto3" json:"sysctls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	CapabilityAdd   []string                       `protobuf:"bytes,27,rep,name=capability_add,json=capabilityAdd,proto3" json:"capability_add,omitempty"`
 	CapabilityDrop  []string                       `protobuf:"bytes,28,rep,name=capability_drop,json=capabilityDrop,proto3" json:"capability_drop,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1981,6 +1983,20 @@ func (x *ContainerSpec) GetStopSignal() string {
 func (x *ContainerSpec) GetConfigs() []*ContainerSpec_FileReference {
 	if x != nil {
 		return x.Configs
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetSysctls() map[string]string {
+	if x != nil {
+		return x.Sysctls
+	}
+	return nil
+}
+
+func (x *ContainerSpec) GetCapabilityAdd() []string {
+	if x != nil {
+		return x.CapabilityAdd
 	}
 	return nil
 }
@@ -3190,7 +3206,7 @@ type ContainerSpec_Mount struct {
 
 func (x *ContainerSpec_Mount) Reset() {
 	*x = ContainerSpec_Mount{}
-	mi := &file_swarm_proto_msgTypes[46]
+	mi := &file_swarm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3202,7 +3218,7 @@ func (x *ContainerSpec_Mount) String() string {
 func (*ContainerSpec_Mount) ProtoMessage() {}
 
 func (x *ContainerSpec_Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[46]
+	mi := &file_swarm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3215,7 +3231,7 @@ func (x *ContainerSpec_Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec_Mount.ProtoReflect.Descriptor instead.
 func (*ContainerSpec_Mount) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{20, 1}
+	return file_swarm_proto_rawDescGZIP(), []int{20, 2}
 }
 
 func (x *ContainerSpec_Mount) GetType() ContainerSpec_Mount_Type {
@@ -3257,7 +3273,7 @@ type ContainerSpec_FileReference struct {
 
 func (x *ContainerSpec_FileReference) Reset() {
 	*x = ContainerSpec_FileReference{}
-	mi := &file_swarm_proto_msgTypes[47]
+	mi := &file_swarm_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3285,7 @@ func (x *ContainerSpec_FileReference) String() string {
 func (*ContainerSpec_FileReference) ProtoMessage() {}
 
 func (x *ContainerSpec_FileReference) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[47]
+	mi := &file_swarm_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3298,7 @@ func (x *ContainerSpec_FileReference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec_FileReference.ProtoReflect.Descriptor instead.
 func (*ContainerSpec_FileReference) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{20, 2}
+	return file_swarm_proto_rawDescGZIP(), []int{20, 3}
 }
 
 func (x *ContainerSpec_FileReference) GetId() string {
@@ -3318,7 +3334,7 @@ type ContainerSpec_File struct {
 
 func (x *ContainerSpec_File) Reset() {
 	*x = ContainerSpec_File{}
-	mi := &file_swarm_proto_msgTypes[48]
+	mi := &file_swarm_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3330,7 +3346,7 @@ func (x *ContainerSpec_File) String() string {
 func (*ContainerSpec_File) ProtoMessage() {}
 
 func (x *ContainerSpec_File) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[48]
+	mi := &file_swarm_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3343,7 +3359,7 @@ func (x *ContainerSpec_File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerSpec_File.ProtoReflect.Descriptor instead.
 func (*ContainerSpec_File) Descriptor() ([]byte, []int) {
-	return file_swarm_proto_rawDescGZIP(), []int{20, 3}
+	return file_swarm_proto_rawDescGZIP(), []int{20, 4}
 }
 
 func (x *ContainerSpec_File) GetName() string {
@@ -3385,7 +3401,7 @@ type Task_Spec struct {
 
 func (x *Task_Spec) Reset() {
 	*x = Task_Spec{}
-	mi := &file_swarm_proto_msgTypes[49]
+	mi := &file_swarm_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3397,7 +3413,7 @@ func (x *Task_Spec) String() string {
 func (*Task_Spec) ProtoMessage() {}
 
 func (x *Task_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[49]
+	mi := &file_swarm_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3449,7 @@ type Task_Status struct {
 
 func (x *Task_Status) Reset() {
 	*x = Task_Status{}
-	mi := &file_swarm_proto_msgTypes[50]
+	mi := &file_swarm_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3445,7 +3461,7 @@ func (x *Task_Status) String() string {
 func (*Task_Status) ProtoMessage() {}
 
 func (x *Task_Status) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[50]
+	mi := &file_swarm_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3505,7 +3521,7 @@ type Task_Container struct {
 
 func (x *Task_Container) Reset() {
 	*x = Task_Container{}
-	mi := &file_swarm_proto_msgTypes[51]
+	mi := &file_swarm_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3533,7 @@ func (x *Task_Container) String() string {
 func (*Task_Container) ProtoMessage() {}
 
 func (x *Task_Container) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[51]
+	mi := &file_swarm_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3565,7 @@ type Task_Ports struct {
 
 func (x *Task_Ports) Reset() {
 	*x = Task_Ports{}
-	mi := &file_swarm_proto_msgTypes[52]
+	mi := &file_swarm_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3577,7 @@ func (x *Task_Ports) String() string {
 func (*Task_Ports) ProtoMessage() {}
 
 func (x *Task_Ports) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[52]
+	mi := &file_swarm_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3594,7 +3610,7 @@ type Task_Attachment struct {
 
 func (x *Task_Attachment) Reset() {
 	*x = Task_Attachment{}
-	mi := &file_swarm_proto_msgTypes[53]
+	mi := &file_swarm_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3606,7 +3622,7 @@ func (x *Task_Attachment) String() string {
 func (*Task_Attachment) ProtoMessage() {}
 
 func (x *Task_Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[53]
+	mi := &file_swarm_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3661,7 @@ type Task_Network struct {
 
 func (x *Task_Network) Reset() {
 	*x = Task_Network{}
-	mi := &file_swarm_proto_msgTypes[54]
+	mi := &file_swarm_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3657,7 +3673,7 @@ func (x *Task_Network) String() string {
 func (*Task_Network) ProtoMessage() {}
 
 func (x *Task_Network) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[54]
+	mi := &file_swarm_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +3706,7 @@ type Network_Spec struct {
 
 func (x *Network_Spec) Reset() {
 	*x = Network_Spec{}
-	mi := &file_swarm_proto_msgTypes[55]
+	mi := &file_swarm_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3702,7 +3718,7 @@ func (x *Network_Spec) String() string {
 func (*Network_Spec) ProtoMessage() {}
 
 func (x *Network_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[55]
+	mi := &file_swarm_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3741,7 +3757,7 @@ type Network_Driver struct {
 
 func (x *Network_Driver) Reset() {
 	*x = Network_Driver{}
-	mi := &file_swarm_proto_msgTypes[56]
+	mi := &file_swarm_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3753,7 +3769,7 @@ func (x *Network_Driver) String() string {
 func (*Network_Driver) ProtoMessage() {}
 
 func (x *Network_Driver) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[56]
+	mi := &file_swarm_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3785,7 +3801,7 @@ type Secret_Spec struct {
 
 func (x *Secret_Spec) Reset() {
 	*x = Secret_Spec{}
-	mi := &file_swarm_proto_msgTypes[57]
+	mi := &file_swarm_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +3813,7 @@ func (x *Secret_Spec) String() string {
 func (*Secret_Spec) ProtoMessage() {}
 
 func (x *Secret_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[57]
+	mi := &file_swarm_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3829,7 +3845,7 @@ type Config_Spec struct {
 
 func (x *Config_Spec) Reset() {
 	*x = Config_Spec{}
-	mi := &file_swarm_proto_msgTypes[58]
+	mi := &file_swarm_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3841,7 +3857,7 @@ func (x *Config_Spec) String() string {
 func (*Config_Spec) ProtoMessage() {}
 
 func (x *Config_Spec) ProtoReflect() protoreflect.Message {
-	mi := &file_swarm_proto_msgTypes[58]
+	mi := &file_swarm_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4034,7 +4050,7 @@ const file_swarm_proto_rawDesc = "" +
 	"descriptor\x1a!\n" +
 	"\aNetwork\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06targetB\t\n" +
-	"\aruntime\"\x83\b\n" +
+	"\aruntime\"\xb3\t\n" +
 	"\rContainerSpec\x12\x14\n" +
 	"\x05image\x18\x01 \x01(\tR\x05image\x12H\n" +
 	"\x06labels\x18\x02 \x03(\v20.interlock.swarmkit.v1.ContainerSpec.LabelsEntryR\x06labels\x12\x12\n" +
@@ -4046,9 +4062,14 @@ const file_swarm_proto_rawDesc = "" +
 	"\tread_only\x18\x13 \x01(\bR\breadOnly\x12\x1f\n" +
 	"\vstop_signal\x18\x14 \x01(\tR\n" +
 	"stopSignal\x12L\n" +
-	"\aconfigs\x18\x15 \x03(\v22.interlock.swarmkit.v1.ContainerSpec.FileReferenceR\aconfigs\x12'\n" +
+	"\aconfigs\x18\x15 \x03(\v22.interlock.swarmkit.v1.ContainerSpec.FileReferenceR\aconfigs\x12K\n" +
+	"\asysctls\x18\x1a \x03(\v21.interlock.swarmkit.v1.ContainerSpec.SysctlsEntryR\asysctls\x12%\n" +
+	"\x0ecapability_add\x18\x1b \x03(\tR\rcapabilityAdd\x12'\n" +
 	"\x0fcapability_drop\x18\x1c \x03(\tR\x0ecapabilityDrop\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSysctlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a\xda\x01\n" +
 	"\x05Mount\x12C\n" +
@@ -4172,7 +4193,7 @@ func file_swarm_proto_rawDescGZIP() []byte {
 }
 
 var file_swarm_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
-var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 59)
+var file_swarm_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_swarm_proto_goTypes = []any{
 	(Action)(0),                         // 0: interlock.swarmkit.v1.Action
 	(Node_Role)(0),                      // 1: interlock.swarmkit.v1.Node.Role
@@ -4230,21 +4251,22 @@ var file_swarm_proto_goTypes = []any{
 	(*TaskSpec_Spread)(nil),             // 53: interlock.swarmkit.v1.TaskSpec.Spread
 	(*TaskSpec_Network)(nil),            // 54: interlock.swarmkit.v1.TaskSpec.Network
 	nil,                                 // 55: interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	(*ContainerSpec_Mount)(nil),         // 56: interlock.swarmkit.v1.ContainerSpec.Mount
-	(*ContainerSpec_FileReference)(nil), // 57: interlock.swarmkit.v1.ContainerSpec.FileReference
-	(*ContainerSpec_File)(nil),          // 58: interlock.swarmkit.v1.ContainerSpec.File
-	(*Task_Spec)(nil),                   // 59: interlock.swarmkit.v1.Task.Spec
-	(*Task_Status)(nil),                 // 60: interlock.swarmkit.v1.Task.Status
-	(*Task_Container)(nil),              // 61: interlock.swarmkit.v1.Task.Container
-	(*Task_Ports)(nil),                  // 62: interlock.swarmkit.v1.Task.Ports
-	(*Task_Attachment)(nil),             // 63: interlock.swarmkit.v1.Task.Attachment
-	(*Task_Network)(nil),                // 64: interlock.swarmkit.v1.Task.Network
-	(*Network_Spec)(nil),                // 65: interlock.swarmkit.v1.Network.Spec
-	(*Network_Driver)(nil),              // 66: interlock.swarmkit.v1.Network.Driver
-	(*Secret_Spec)(nil),                 // 67: interlock.swarmkit.v1.Secret.Spec
-	(*Config_Spec)(nil),                 // 68: interlock.swarmkit.v1.Config.Spec
-	(*timestamppb.Timestamp)(nil),       // 69: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),         // 70: google.protobuf.Duration
+	nil,                                 // 56: interlock.swarmkit.v1.ContainerSpec.SysctlsEntry
+	(*ContainerSpec_Mount)(nil),         // 57: interlock.swarmkit.v1.ContainerSpec.Mount
+	(*ContainerSpec_FileReference)(nil), // 58: interlock.swarmkit.v1.ContainerSpec.FileReference
+	(*ContainerSpec_File)(nil),          // 59: interlock.swarmkit.v1.ContainerSpec.File
+	(*Task_Spec)(nil),                   // 60: interlock.swarmkit.v1.Task.Spec
+	(*Task_Status)(nil),                 // 61: interlock.swarmkit.v1.Task.Status
+	(*Task_Container)(nil),              // 62: interlock.swarmkit.v1.Task.Container
+	(*Task_Ports)(nil),                  // 63: interlock.swarmkit.v1.Task.Ports
+	(*Task_Attachment)(nil),             // 64: interlock.swarmkit.v1.Task.Attachment
+	(*Task_Network)(nil),                // 65: interlock.swarmkit.v1.Task.Network
+	(*Network_Spec)(nil),                // 66: interlock.swarmkit.v1.Network.Spec
+	(*Network_Driver)(nil),              // 67: interlock.swarmkit.v1.Network.Driver
+	(*Secret_Spec)(nil),                 // 68: interlock.swarmkit.v1.Secret.Spec
+	(*Config_Spec)(nil),                 // 69: interlock.swarmkit.v1.Config.Spec
+	(*timestamppb.Timestamp)(nil),       // 70: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),         // 71: google.protobuf.Duration
 }
 var file_swarm_proto_depIdxs = []int32{
 	36, // 0: interlock.swarmkit.v1.ListRequest.filters:type_name -> interlock.swarmkit.v1.ListRequest.Filters
@@ -4264,7 +4286,7 @@ var file_swarm_proto_depIdxs = []int32{
 	34, // 14: interlock.swarmkit.v1.Object.secret:type_name -> interlock.swarmkit.v1.Secret
 	35, // 15: interlock.swarmkit.v1.Object.config:type_name -> interlock.swarmkit.v1.Config
 	20, // 16: interlock.swarmkit.v1.Meta.version:type_name -> interlock.swarmkit.v1.Version
-	69, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
+	70, // 17: interlock.swarmkit.v1.Meta.created_at:type_name -> google.protobuf.Timestamp
 	40, // 18: interlock.swarmkit.v1.Annotations.labels:type_name -> interlock.swarmkit.v1.Annotations.LabelsEntry
 	21, // 19: interlock.swarmkit.v1.Node.meta:type_name -> interlock.swarmkit.v1.Meta
 	41, // 20: interlock.swarmkit.v1.Node.spec:type_name -> interlock.swarmkit.v1.Node.Spec
@@ -4286,9 +4308,9 @@ var file_swarm_proto_depIdxs = []int32{
 	27, // 36: interlock.swarmkit.v1.ServiceSpec.global_job:type_name -> interlock.swarmkit.v1.Empty
 	28, // 37: interlock.swarmkit.v1.ServiceSpec.update:type_name -> interlock.swarmkit.v1.UpdateConfig
 	49, // 38: interlock.swarmkit.v1.ServiceSpec.endpoint:type_name -> interlock.swarmkit.v1.ServiceSpec.EndpointSpec
-	70, // 39: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
+	71, // 39: interlock.swarmkit.v1.UpdateConfig.delay:type_name -> google.protobuf.Duration
 	4,  // 40: interlock.swarmkit.v1.UpdateConfig.failure_action:type_name -> interlock.swarmkit.v1.UpdateConfig.FailureAction
-	70, // 41: interlock.swarmkit.v1.UpdateConfig.monitor:type_name -> google.protobuf.Duration
+	71, // 41: interlock.swarmkit.v1.UpdateConfig.monitor:type_name -> google.protobuf.Duration
 	5,  // 42: interlock.swarmkit.v1.UpdateConfig.order:type_name -> interlock.swarmkit.v1.UpdateConfig.Order
 	30, // 43: interlock.swarmkit.v1.TaskSpec.container:type_name -> interlock.swarmkit.v1.ContainerSpec
 	27, // 44: interlock.swarmkit.v1.TaskSpec.attachment:type_name -> interlock.swarmkit.v1.Empty
@@ -4297,51 +4319,52 @@ var file_swarm_proto_depIdxs = []int32{
 	51, // 47: interlock.swarmkit.v1.TaskSpec.placement:type_name -> interlock.swarmkit.v1.TaskSpec.Placement
 	54, // 48: interlock.swarmkit.v1.TaskSpec.networks:type_name -> interlock.swarmkit.v1.TaskSpec.Network
 	55, // 49: interlock.swarmkit.v1.ContainerSpec.labels:type_name -> interlock.swarmkit.v1.ContainerSpec.LabelsEntry
-	56, // 50: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
-	70, // 51: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
-	57, // 52: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	57, // 53: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
-	7,  // 54: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
-	8,  // 55: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
-	21, // 56: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
-	59, // 57: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
-	60, // 58: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
-	9,  // 59: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
-	63, // 60: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
-	21, // 61: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
-	65, // 62: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
-	66, // 63: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
-	21, // 64: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
-	67, // 65: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
-	21, // 66: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
-	68, // 67: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
-	37, // 68: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
-	0,  // 69: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
-	19, // 70: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
-	22, // 71: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	1,  // 72: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
-	2,  // 73: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
-	3,  // 74: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
-	31, // 75: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
-	70, // 76: interlock.swarmkit.v1.TaskSpec.RestartPolicy.delay:type_name -> google.protobuf.Duration
-	52, // 77: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
-	53, // 78: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
-	6,  // 79: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
-	58, // 80: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
-	27, // 81: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
-	9,  // 82: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
-	61, // 83: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
-	62, // 84: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
-	31, // 85: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
-	64, // 86: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
-	22, // 87: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	22, // 88: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	22, // 89: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
-	90, // [90:90] is the sub-list for method output_type
-	90, // [90:90] is the sub-list for method input_type
-	90, // [90:90] is the sub-list for extension type_name
-	90, // [90:90] is the sub-list for extension extendee
-	0,  // [0:90] is the sub-list for field type_name
+	57, // 50: interlock.swarmkit.v1.ContainerSpec.mounts:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount
+	71, // 51: interlock.swarmkit.v1.ContainerSpec.stop_grace_period:type_name -> google.protobuf.Duration
+	58, // 52: interlock.swarmkit.v1.ContainerSpec.secrets:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	58, // 53: interlock.swarmkit.v1.ContainerSpec.configs:type_name -> interlock.swarmkit.v1.ContainerSpec.FileReference
+	56, // 54: interlock.swarmkit.v1.ContainerSpec.sysctls:type_name -> interlock.swarmkit.v1.ContainerSpec.SysctlsEntry
+	7,  // 55: interlock.swarmkit.v1.Port.protocol:type_name -> interlock.swarmkit.v1.Port.Protocol
+	8,  // 56: interlock.swarmkit.v1.Port.mode:type_name -> interlock.swarmkit.v1.Port.Mode
+	21, // 57: interlock.swarmkit.v1.Task.meta:type_name -> interlock.swarmkit.v1.Meta
+	60, // 58: interlock.swarmkit.v1.Task.spec:type_name -> interlock.swarmkit.v1.Task.Spec
+	61, // 59: interlock.swarmkit.v1.Task.status:type_name -> interlock.swarmkit.v1.Task.Status
+	9,  // 60: interlock.swarmkit.v1.Task.desired_state:type_name -> interlock.swarmkit.v1.Task.State
+	64, // 61: interlock.swarmkit.v1.Task.networks:type_name -> interlock.swarmkit.v1.Task.Attachment
+	21, // 62: interlock.swarmkit.v1.Network.meta:type_name -> interlock.swarmkit.v1.Meta
+	66, // 63: interlock.swarmkit.v1.Network.spec:type_name -> interlock.swarmkit.v1.Network.Spec
+	67, // 64: interlock.swarmkit.v1.Network.driver:type_name -> interlock.swarmkit.v1.Network.Driver
+	21, // 65: interlock.swarmkit.v1.Secret.meta:type_name -> interlock.swarmkit.v1.Meta
+	68, // 66: interlock.swarmkit.v1.Secret.spec:type_name -> interlock.swarmkit.v1.Secret.Spec
+	21, // 67: interlock.swarmkit.v1.Config.meta:type_name -> interlock.swarmkit.v1.Meta
+	69, // 68: interlock.swarmkit.v1.Config.spec:type_name -> interlock.swarmkit.v1.Config.Spec
+	37, // 69: interlock.swarmkit.v1.ListRequest.Filters.labels:type_name -> interlock.swarmkit.v1.ListRequest.Filters.LabelsEntry
+	0,  // 70: interlock.swarmkit.v1.WatchMessage.Event.action:type_name -> interlock.swarmkit.v1.Action
+	19, // 71: interlock.swarmkit.v1.WatchMessage.Event.object:type_name -> interlock.swarmkit.v1.Object
+	22, // 72: interlock.swarmkit.v1.Node.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	1,  // 73: interlock.swarmkit.v1.Node.Spec.desired_role:type_name -> interlock.swarmkit.v1.Node.Role
+	2,  // 74: interlock.swarmkit.v1.Node.Status.state:type_name -> interlock.swarmkit.v1.Node.State
+	3,  // 75: interlock.swarmkit.v1.Service.UpdateStatus.state:type_name -> interlock.swarmkit.v1.Service.UpdateStatus.State
+	31, // 76: interlock.swarmkit.v1.ServiceSpec.EndpointSpec.ports:type_name -> interlock.swarmkit.v1.Port
+	71, // 77: interlock.swarmkit.v1.TaskSpec.RestartPolicy.delay:type_name -> google.protobuf.Duration
+	52, // 78: interlock.swarmkit.v1.TaskSpec.Placement.preferences:type_name -> interlock.swarmkit.v1.TaskSpec.Preference
+	53, // 79: interlock.swarmkit.v1.TaskSpec.Preference.spread:type_name -> interlock.swarmkit.v1.TaskSpec.Spread
+	6,  // 80: interlock.swarmkit.v1.ContainerSpec.Mount.type:type_name -> interlock.swarmkit.v1.ContainerSpec.Mount.Type
+	59, // 81: interlock.swarmkit.v1.ContainerSpec.FileReference.file:type_name -> interlock.swarmkit.v1.ContainerSpec.File
+	27, // 82: interlock.swarmkit.v1.Task.Spec.container:type_name -> interlock.swarmkit.v1.Empty
+	9,  // 83: interlock.swarmkit.v1.Task.Status.state:type_name -> interlock.swarmkit.v1.Task.State
+	62, // 84: interlock.swarmkit.v1.Task.Status.container:type_name -> interlock.swarmkit.v1.Task.Container
+	63, // 85: interlock.swarmkit.v1.Task.Status.ports:type_name -> interlock.swarmkit.v1.Task.Ports
+	31, // 86: interlock.swarmkit.v1.Task.Ports.list:type_name -> interlock.swarmkit.v1.Port
+	65, // 87: interlock.swarmkit.v1.Task.Attachment.network:type_name -> interlock.swarmkit.v1.Task.Network
+	22, // 88: interlock.swarmkit.v1.Network.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 89: interlock.swarmkit.v1.Secret.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	22, // 90: interlock.swarmkit.v1.Config.Spec.annotations:type_name -> interlock.swarmkit.v1.Annotations
+	91, // [91:91] is the sub-list for method output_type
+	91, // [91:91] is the sub-list for method input_type
+	91, // [91:91] is the sub-list for extension type_name
+	91, // [91:91] is the sub-list for extension extendee
+	0,  // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_swarm_proto_init() }
@@ -4374,7 +4397,7 @@ func file_swarm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_swarm_proto_rawDesc), len(file_swarm_proto_rawDesc)),
 			NumEnums:      10,
-			NumMessages:   59,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
