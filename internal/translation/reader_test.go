@@ -157,7 +157,7 @@ func handedThrough(t testing.TB, conf []byte) []string {
 	var names []string
 	for _, d := range blockOf(t, conf, "stream") {
 		switch d.words[0] {
-		case "map_hash_bucket_size", "map_hash_max_size", "proxy_connect_timeout", "proxy_timeout", "upstream", "server":
+		case "map_hash_bucket_size", "map_hash_max_size", "proxy_connect_timeout", "proxy_socket_keepalive", "proxy_timeout", "upstream", "server":
 		case "map":
 			for _, entry := range d.block {
 				if d.words[2] == "$passthrough_pool" && len(entry.words) == 2 {

@@ -179,6 +179,9 @@ func (f *file) upstreams() {
 	out.setting("proxy_connect_timeout", duration(o.ConnectTimeout))
 	out.setting("proxy_send_timeout", duration(o.SendTimeout))
 	out.setting("proxy_read_timeout", duration(o.ReadTimeout))
+	// A machine that is gone while it works on a request is noticed; after how long
+	// is the kernel's affair. Where the core keeps the proxies it has that set.
+	out.setting("proxy_socket_keepalive", toggle(true))
 	out.setting("proxy_redirect", keyword("off"))
 	if f.authorities != "" {
 		out.setting(trustedAuthorities, quoted(path.Base(f.authorities)))

@@ -14,6 +14,7 @@ func (f *file) upstreamsHTTP2(raw []operatorDirective) {
 	out.setting("grpc_connect_timeout", duration(o.ConnectTimeout))
 	out.setting("grpc_send_timeout", duration(o.SendTimeout))
 	out.setting("grpc_read_timeout", duration(o.ReadTimeout))
+	out.setting("grpc_socket_keepalive", toggle(true))
 	out.setting("grpc_next_upstream", keyword("error"), keyword("timeout"))
 	out.setting("grpc_next_upstream_tries", number(upstreamTries))
 	out.setting("grpc_next_upstream_timeout", duration(upstreamTries*max(o.ConnectTimeout, time.Second)))

@@ -23,6 +23,7 @@ func (f *file) stream() {
 		if len(p.passthrough) > 0 {
 			out.setting("proxy_connect_timeout", duration(f.options.ConnectTimeout))
 			out.setting("proxy_timeout", duration(max(websocketIdle, f.options.ReadTimeout)))
+			out.setting("proxy_socket_keepalive", toggle(true))
 			f.mapHash(len(p.passthrough) + len(p.hosts))
 		}
 		out.raw(f.options.TCPOptions)
