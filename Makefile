@@ -51,6 +51,9 @@ $(OUT)/rootfs.tar: deploy/interlock-proxy/rootfs $(wildcard deploy/interlock-pro
 	@echo "fetching nginx from Debian's packages"
 	@deploy/interlock-proxy/rootfs $@
 
+$(OUT)/interlock.tar: $(OUT)/interlock
+	@CGO_ENABLED=0 go run ./deploy/interlock-proxy/capable $< $@
+
 $(OUT)/native-rootfs.tar: deploy/interlock-proxy-native/rootfs
 	@mkdir -p $(@D)
 	@deploy/interlock-proxy-native/rootfs $@
@@ -63,7 +66,7 @@ image-interlock image-interlock-extension: $(OUT)/interlock
 # The two share a layer; built at the same time, each would get one of its own.
 image-interlock-extension: | image-interlock
 image-interlock-proxy-native: | image-interlock
-image-interlock-proxy: $(OUT)/interlock $(OUT)/rootfs.tar
+image-interlock-proxy: $(OUT)/interlock.tar $(OUT)/rootfs.tar
 image-interlock-proxy-native: $(OUT)/interlock $(OUT)/native-rootfs.tar
 image-interlock-demo: $(OUT)/interlock-demo
 $(IMAGES:%=image-%): image-%:

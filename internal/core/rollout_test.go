@@ -324,7 +324,7 @@ func TestTheWayOfDeliveryCanBeChangedBackAndForth(t *testing.T) {
 		}
 		r.offered("one")
 		r.expectServed(t, "one")
-		if spec := r.spec(t, "interlock-proxy"); len(spec.Secrets) != 0 || len(spec.Mounts) != 0 || len(spec.Ports) != 2 {
+		if spec := r.spec(t, "interlock-proxy"); len(spec.Secrets) != 0 || len(spec.Mounts) != 0 || len(spec.Ports) != 2 || len(spec.CapabilityAdd) != 0 || len(spec.Sysctls) != 0 {
 			t.Errorf("something of the agent's is left: %+v", spec)
 		}
 	}}, life{config(), func(r running) {

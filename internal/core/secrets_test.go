@@ -10,6 +10,7 @@ import (
 	"github.com/interlock-lb/interlock/internal/plan"
 	"github.com/interlock-lb/interlock/internal/problem"
 	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/settings"
 	"github.com/interlock-lb/interlock/internal/snapshot"
 )
 
@@ -157,6 +158,23 @@ func TestProxiesGetMemoryForKeys(t *testing.T) {
 			t.Errorf("%s is not below %s", render.SensitiveDir, want.Target)
 		}
 	})
+}
+
+func TestOnlyProxiesWithNginxMayEndConnections(t *testing.T) {
+	native := config()
+	native.Extensions[0].Args = []string{"extension", "native"}
+	for _, c := range []struct {
+		settings *settings.Settings
+		want     []string
+		sysctls  int
+	}{{config(), []string{"CAP_NET_ADMIN"}, 3}, {native, nil, 0}} {
+		run(t, cluster(), c.settings, func(r running) {
+			spec := r.spec(t, "interlock-proxy")
+			if !slices.Equal(spec.CapabilityAdd, c.want) || len(spec.Sysctls) != c.sysctls {
+				t.Errorf("the proxies have the capabilities %q and the sysctls %v", spec.CapabilityAdd, spec.Sysctls)
+			}
+		})
+	}
 }
 
 func TestWhatLacksLessIsServed(t *testing.T) {

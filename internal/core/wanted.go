@@ -68,14 +68,30 @@ func extensionSpec(e settings.Extension, here place, identity snapshot.Object) s
 }
 
 // proxySpec is the proxy service that the configuration asks for. Its root file
-// system stays writable and its capabilities are the engine's: which of them a
-// proxy needs is its image's affair, and ours runs without any as it is not root.
+// system stays writable and its capabilities are the engine's, and for nginx one more:
+// which of them a proxy needs is its image's affair, and as ours is not root nothing
+// in it has any, but the agent that one.
 func proxySpec(e settings.Extension, identity snapshot.Object) snapshot.ServiceSpec {
 	spec := anyProxySpec(e)
+	if e.Nginx() {
+		noticeSilence(&spec)
+	}
 	spec.Ports = append(spec.Ports, snapshot.Port{Protocol: "tcp", Target: AgentPort, Mode: snapshot.PublishHost})
 	spec.Mounts = []snapshot.Mount{{Type: "volume", Source: volumeName(e), Target: StateFolder}, keyMemory()}
 	spec.Secrets = []snapshot.FileRef{identityRef(identity)}
 	return spec
+}
+
+// noticeSilence lets an nginx notice that an app's machine is gone, as the native proxy
+// does by itself and as fast. The agent ends connections on which it acknowledges
+// nothing. Where it owes nothing the kernel asks it every second, but only on
+// connections for which nginx wants that: those to apps.
+func noticeSilence(spec *snapshot.ServiceSpec) {
+	spec.CapabilityAdd = []string{"CAP_NET_ADMIN"}
+	spec.Sysctls = map[string]string{
+		"net.ipv4.tcp_keepalive_time": "1", "net.ipv4.tcp_keepalive_intvl": "1", // seconds
+		"net.ipv4.tcp_keepalive_probes": "2",
+	}
 }
 
 // What holds for the updates of proxies without an agent, which each new bundle

@@ -162,16 +162,19 @@ func (d *draft) readOptions(r *reader, m member) {
 }
 
 // proxy tells what the extension renders for by its arguments and its image.
-func (d *draft) proxy() proxies {
+func (e *Extension) proxy() proxies {
 	named := func(s string) bool { return strings.Contains(strings.ToLower(s), "haproxy") }
-	if slices.ContainsFunc(d.Args, named) || named(path.Base(d.Image)) {
+	if slices.ContainsFunc(e.Args, named) || named(path.Base(e.Image)) {
 		return haproxy
 	}
-	if d.Native() {
+	if e.Native() {
 		return native
 	}
 	return nginx
 }
+
+// Nginx reports whether the extension renders for nginx.
+func (e *Extension) Nginx() bool { return e.proxy() == nginx }
 
 // Native reports whether the extension renders for the native proxy.
 func (e *Extension) Native() bool { return slices.Contains(e.Args, kindNative) }

@@ -51,7 +51,12 @@ func (p *process) watch(stderr *os.File) {
 		defer close(heard)
 		p.words.hear(stderr, p.log)
 	}()
+	ctx, cancel := context.WithCancel(context.Background())
+	var beside sync.WaitGroup
+	beside.Go(func() { p.endSilent(ctx) })
 	p.exit = p.children.Wait(p.cmd)
+	cancel()
+	beside.Wait()
 	if orphans := p.retireOrphans(); !orphans {
 		// With nobody left that could write, the pipe ends by itself.
 		wait(heard, lastWords)
