@@ -29,9 +29,11 @@ func (p *process) nativeProxyCommand() *cobra.Command {
 
 func (p *process) runNative(ctx context.Context, o proxyOptions, admin string) error {
 	log := p.logger()
+	var seen probe.Memory // by the agent, for the proxy
 	proxy := agentnative.New(agentnative.Options{
 		File: native.File, KeyDir: render.SensitiveDir,
-		ProxyID: hostname(), ServerInfo: serverInfo(), AccessLog: p.stdout, Logger: log, Accepts: probe.Accepts,
+		ProxyID: hostname(), ServerInfo: serverInfo(), AccessLog: p.stdout, Logger: log,
+		Accepts: probe.Accepts, Accepted: seen.Accepted,
 	})
 	i := &mountedIdentity{file: o.identity}
 	a := agent.New(agent.Options{
@@ -48,7 +50,7 @@ func (p *process) runNative(ctx context.Context, o proxyOptions, admin string) e
 		return nil
 	})
 	group.Go(func() error { return p.describeOnSignal(beside, proxy.Describe) })
-	err := p.runAgent(ctx, o, a, i, agent.NewChildren())
+	err := p.runAgent(ctx, agentPort{listen: o.listen, agent: a, identity: i, knock: seen.Knock, log: log}, agent.NewChildren())
 	stop()
 	return errors.Join(err, group.Wait())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path"
 	"strconv"
@@ -76,7 +77,7 @@ func (p *process) runNginx(ctx context.Context, o proxyOptions) error {
 		Proxy: proxy, Folders: []string{path.Dir(o.config), path.Dir(nginx.StatusSocket)}, Main: o.config, SensitiveDir: render.SensitiveDir,
 		StateDir: o.state, StorageKey: i.storageKey, Logger: log,
 	})
-	return p.runAgent(ctx, o, a, i, children)
+	return p.runAgent(ctx, agentPort{listen: o.listen, agent: a, identity: i, log: log}, children)
 }
 
 // mountedIdentity is the identity in a file, which is read until that succeeds
@@ -110,18 +111,17 @@ func (m *mountedIdentity) storageKey() ([]byte, error) {
 // runAgent runs the agent, and beside it for as long what the proxy can do
 // without: the agent's port, on which the core still sees it while the proxy
 // finishes its requests, and the burial of orphans.
-func (p *process) runAgent(ctx context.Context, o proxyOptions, a *agent.Agent, i *mountedIdentity, children *agent.Children) error {
-	log := p.logger()
-	log.Info("agent started", "version", version)
+func (p *process) runAgent(ctx context.Context, port agentPort, children *agent.Children) error {
+	port.log.Info("agent started", "version", version)
 	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer stop()
-	group.Go(func() { keepAgentPort(beside, o.listen, a, i, log) })
+	group.Go(func() { port.keep(beside) })
 	if os.Getpid() == 1 {
-		group.Go(func() { children.Reap(beside, log) })
+		group.Go(func() { children.Reap(beside, port.log) })
 	}
-	return a.Run(ctx)
+	return port.agent.Run(ctx)
 }
 
 const (
@@ -131,15 +131,14 @@ const (
 	longestPortRetry = 15 * time.Second
 )
 
-// keepAgentPort serves the agent's port until ctx ends. What prevents that is
-// logged and tried again: the proxy goes on with what it has.
-func keepAgentPort(ctx context.Context, listen string, a *agent.Agent, i *mountedIdentity, log *slog.Logger) {
-	port := agentPort{listen: listen, agent: a, identity: i, log: log}
+// keep serves the agent's port until ctx ends. What prevents that is logged and
+// tried again: the proxy goes on with what it has.
+func (p *agentPort) keep(ctx context.Context) {
 	delays := backoff.NewExponentialBackOff()
 	delays.InitialInterval, delays.MaxInterval = portRetry, longestPortRetry
 	for {
 		began := time.Now()
-		err := port.serve(ctx)
+		err := p.serve(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -147,7 +146,7 @@ func keepAgentPort(ctx context.Context, listen string, a *agent.Agent, i *mounte
 			delays.Reset()
 		}
 		delay := min(delays.NextBackOff(), longestPortRetry)
-		log.Error("the core cannot reach this agent, trying again", "error", err, "in", delay.Round(time.Millisecond))
+		p.log.Error("the core cannot reach this agent, trying again", "error", err, "in", delay.Round(time.Millisecond))
 		select {
 		case <-ctx.Done():
 			return
@@ -161,6 +160,7 @@ type agentPort struct {
 	listen   string
 	agent    *agent.Agent
 	identity *mountedIdentity
+	knock    func(context.Context, netip.AddrPort) bool // as the server's
 	log      *slog.Logger
 }
 
@@ -176,7 +176,7 @@ func (p *agentPort) serve(ctx context.Context) error {
 	}
 	p.log.Info("the core can reach this agent", "listen", listener.Addr().String())
 	server := rpc.NewAgentServer(rpc.AgentServerOptions{
-		Agent: p.agent, Identity: identity, Health: p.agent.HealthHandler(), Logger: p.log,
+		Agent: p.agent, Identity: identity, Health: p.agent.HealthHandler(), Knock: p.knock, Logger: p.log,
 	})
 	return server.Serve(ctx, listener)
 }

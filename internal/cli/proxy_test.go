@@ -46,7 +46,9 @@ func standsBeside(t *testing.T, o proxyOptions, a *agent.Agent, i *mountedIdenti
 	p := process{stderr: t.Output()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- p.runAgent(ctx, o, a, i, agent.NewChildren()) }()
+	go func() {
+		ended <- p.runAgent(ctx, agentPort{listen: o.listen, agent: a, identity: i, log: p.logger()}, agent.NewChildren())
+	}()
 	return func() {
 		cancel()
 		select {

@@ -93,7 +93,8 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 	}
 	options := agentnative.Serving(&serving)
 	options.Logger, options.AccessLog, options.ProxyID, options.ServerInfo = log, p.stdout, hostname(), serverInfo()
-	options.Accepts = probe.Accepts
+	var seen probe.Memory // by the core's loop, for the server
+	options.Accepts, options.Accepted = probe.Accepts, seen.Accepted
 	stand := &stand{
 		server: proxy.New(options), options: options, wallet: extension.NewWallet(material.Folder(o.secrets), log),
 		last: agentnative.NewLastTable(o.state, e.ServiceCluster, log), log: log,
@@ -121,7 +122,7 @@ func (p *process) runStandalone(ctx context.Context, o standaloneOptions) error 
 		log.Info("standalone started", "version", version, "docker", s.DockerURL, "cluster", e.ServiceCluster)
 		standing := core.StandaloneOptions{
 			Source: source(swarm, o.socket, nil, log), Cluster: e.ServiceCluster, Container: ownContainer(log), PollInterval: s.PollInterval, Logger: log,
-			Serve: stand.serve,
+			Serve: stand.serve, Knock: seen.Knock,
 		}
 		if serving.Shutdown == 0 {
 			standing.Grace = stand.endWithin

@@ -53,14 +53,19 @@ func TestWhoListensAccepts(t *testing.T) {
 	}
 }
 
-func TestWhereNobodyListensNothingAccepts(t *testing.T) {
+// vacant is an address at which nobody listens.
+func vacant(t *testing.T) netip.AddrPort {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := netip.MustParseAddrPort(listener.Addr().String())
-	listener.Close()
-	if probe.Knock(t.Context(), address) {
+	defer listener.Close()
+	return netip.MustParseAddrPort(listener.Addr().String())
+}
+
+func TestWhereNobodyListensNothingAccepts(t *testing.T) {
+	if probe.Knock(t.Context(), vacant(t)) {
 		t.Error("it accepts")
 	}
 }

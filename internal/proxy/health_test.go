@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -113,6 +114,34 @@ func TestAnEndpointThatJoinsOthersIsProbedWhateverItsHealthCheckIs(t *testing.T)
 	r.posts(10)
 	if n := r.retries(); n != 0 {
 		t.Errorf("%d requests were tried at an endpoint that has just joined, and refuses connections", n)
+	}
+	r.health(1, 1)
+}
+
+func TestAnEndpointThatTookAConnectionJustNowIsUsedAsItJoinsOthers(t *testing.T) {
+	second := app(t, echo)
+	r := newRig(t, func(o *proxy.Options) {
+		o.Accepts = func(context.Context, netip.AddrPort) bool { return false }
+		o.Accepted = func(addr netip.AddrPort) bool { return addr == addressOf(second) }
+	})
+	first := app(t, echo)
+	r.serve(all(first))
+	r.posts(2)
+	r.serve(all(first, second, app(t, echo)))
+	r.health(2, 1)
+}
+
+// One that did and does not any more is found out by a request, and probed.
+func TestAnEndpointThatTookAConnectionJustNowIsSetAsideAllTheSame(t *testing.T) {
+	addr := refusing(t)
+	r := newRig(t, func(o *proxy.Options) { o.Accepted = func(netip.AddrPort) bool { return true } })
+	first := app(t, echo)
+	r.serve(all(first))
+	r.posts(2)
+	r.serve(with(all(first), addr))
+	r.posts(10)
+	if n := r.retries(); n != 1 {
+		t.Errorf("%d requests found out that an endpoint refuses connections, want one", n)
 	}
 	r.health(1, 1)
 }

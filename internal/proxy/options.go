@@ -41,6 +41,10 @@ type Options struct {
 	// Accepts reports whether an endpoint takes connections, for probes; nil: one
 	// that can be made is enough. Its context bounds it.
 	Accepts func(context.Context, netip.AddrPort) bool
+	// Accepted reports whether an address took a connection from here a moment ago,
+	// so that an endpoint there need not be probed when it joins others; nil: that
+	// is known of none.
+	Accepted func(netip.AddrPort) bool
 	// MinTLS and MaxTLS are the versions of TLS for clients, as crypto/tls
 	// numbers them; 0: crypto/tls's own bounds.
 	MinTLS, MaxTLS uint16

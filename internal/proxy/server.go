@@ -115,7 +115,11 @@ func (s *Server) Swap(t *route.Table, c render.Credentials) error {
 		e.drain()
 	}
 	for _, e := range changed.doubted {
-		s.prober.probe(e)
+		if o.Accepted != nil && o.Accepted(e.addr) {
+			e.resume()
+		} else {
+			s.prober.probe(e)
+		}
 	}
 	s.leave(changed.gone)
 	s.served.next(t, s.compiler.changed)

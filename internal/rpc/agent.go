@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	interlockv1 "github.com/interlock-lb/interlock/api/interlock/v1"
 	"github.com/interlock-lb/interlock/internal/agent"
 	"github.com/interlock-lb/interlock/internal/pki"
+	"github.com/interlock-lb/interlock/internal/probe"
 	"github.com/interlock-lb/interlock/internal/render"
 	"github.com/interlock-lb/interlock/internal/wire"
 )
@@ -49,12 +51,14 @@ type Agent interface {
 	Served(version string) (bundle render.Bundle, ok bool)
 }
 
-// AgentServerOptions are the parts of an agent server. All are required.
+// AgentServerOptions are the parts of an agent server. All are required but Knock.
 type AgentServerOptions struct {
 	Agent    Agent
 	Identity *pki.Identity
 	Health   http.Handler // answers GET /healthz
-	Logger   *slog.Logger
+	// Knock reports whether an address accepts a connection; nil: [probe.Knock].
+	Knock  func(context.Context, netip.AddrPort) bool
+	Logger *slog.Logger
 }
 
 // AgentServer is the agent's port. It serves gRPC to the core and GET /healthz
@@ -67,7 +71,12 @@ type AgentServerOptions struct {
 type AgentServer struct{ options AgentServerOptions }
 
 // NewAgentServer makes a server.
-func NewAgentServer(o AgentServerOptions) *AgentServer { return &AgentServer{options: o} }
+func NewAgentServer(o AgentServerOptions) *AgentServer {
+	if o.Knock == nil {
+		o.Knock = probe.Knock
+	}
+	return &AgentServer{options: o}
+}
 
 // Serve serves until ctx ends and then returns nil within 5 s. It closes the listener.
 func (s *AgentServer) Serve(ctx context.Context, listener net.Listener) error {

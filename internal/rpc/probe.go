@@ -22,7 +22,7 @@ func (s *agentService) Probe(stream grpc.BidiStreamingServer[interlockv1.ProbeRe
 	ctx, cancel := context.WithCancel(stream.Context())
 	questions := make(chan admission.Question)
 	var sending sync.Mutex
-	prober := probe.Prober{Knock: probe.Knock, Accepts: func(round uint64, address netip.AddrPort) {
+	prober := probe.Prober{Knock: s.Knock, Accepts: func(round uint64, address netip.AddrPort) {
 		sending.Lock()
 		defer sending.Unlock()
 		if stream.Send(&interlockv1.ProbeResponse{Address: address.String(), Round: round}) != nil {

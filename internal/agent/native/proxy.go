@@ -34,9 +34,10 @@ type Options struct {
 	// ProxyID and ServerInfo are what clients are told of the proxy.
 	ProxyID, ServerInfo string
 	AccessLog           io.Writer // nil: nobody
-	// Accepts is proxy.Options's.
-	Accepts func(context.Context, netip.AddrPort) bool
-	Logger  *slog.Logger
+	// Accepts and Accepted are proxy.Options's.
+	Accepts  func(context.Context, netip.AddrPort) bool
+	Accepted func(netip.AddrPort) bool
+	Logger   *slog.Logger
 }
 
 // Proxy is what the agent starts.
@@ -188,7 +189,8 @@ func (c *served) swapInto(s *proxy.Server) error {
 
 func (p *Proxy) serverOptions(o *native.Options) proxy.Options {
 	made := Serving(o)
-	made.Logger, made.AccessLog, made.Accepts = p.options.Logger, p.options.AccessLog, p.options.Accepts
+	made.Logger, made.AccessLog = p.options.Logger, p.options.AccessLog
+	made.Accepts, made.Accepted = p.options.Accepts, p.options.Accepted
 	made.ProxyID, made.ServerInfo = p.options.ProxyID, p.options.ServerInfo
 	// How long requests may take to finish is the agent's to say, which ends
 	// what goes on for longer.
