@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -25,25 +26,33 @@ type clusterTable struct {
 	published time.Time
 	// drained is the newest generation that has taken an endpoint away.
 	drained uint64
-	// newest are the last publications, by generation: what an extension answers
+	// issued are the last publications, the newest last: what an extension answers
 	// late may be meant for another core.
-	newest map[uint64]issue
+	issued []issue
 	answer answer
 	trial  *trial // nil: nothing is tried
 }
 
 // issue is one publication.
 type issue struct {
-	version string // of its table
-	drained uint64 // the newest generation, up to it, that has taken an endpoint away
+	generation uint64
+	version    string // of its table
+	drained    uint64 // the newest generation, up to it, that has taken an endpoint away
 }
 
-// remembered is how many publications an answer may be late.
-const remembered = 16
+// remembered is how many of its cluster's publications an answer may be late. While
+// much changes there are ten a second, and of 10,000 hosts a table takes seconds to
+// be rendered on a busy machine: were all answers too late, proxies would get none.
+const remembered = 256
 
-func (c *clusterTable) ours(generation uint64, tableVersion string) bool {
-	i, known := c.newest[generation]
-	return known && i.version == tableVersion
+// issueOf is the publication of a generation and a table; nil: there was none.
+func (c *clusterTable) issueOf(generation uint64, tableVersion string) *issue {
+	for i := range c.issued {
+		if of := &c.issued[i]; of.generation == generation && of.version == tableVersion {
+			return of
+		}
+	}
+	return nil
 }
 
 func newTables(changed func()) *Tables {
@@ -54,7 +63,7 @@ func newTables(changed func()) *Tables {
 func (t *Tables) cluster(name string) *clusterTable {
 	c := t.clusters[name]
 	if c == nil {
-		c = &clusterTable{outdated: make(chan struct{}), newest: make(map[uint64]issue)}
+		c = &clusterTable{outdated: make(chan struct{})}
 		t.clusters[name] = c
 	}
 	return c
@@ -81,12 +90,13 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 	version := r.Bundle.Version() // of megabytes perhaps, so not while others wait
 	t.mu.Lock()
 	c := t.cluster(cluster)
-	fresh := c.ours(generation, tableVersion) && !c.answer.beats(generation, &r)
+	of := c.issueOf(generation, tableVersion)
+	fresh := of != nil && !c.answer.beats(generation, &r)
 	if c.trial.is(generation, tableVersion) {
 		c.trial.bundle, fresh = &r.Bundle, true
 	} else if fresh {
 		c.answer = answer{
-			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion, drained: c.newest[generation].drained,
+			bundle: &r.Bundle, version: version, generation: generation, tableVersion: tableVersion, drained: of.drained,
 			findings: r.Findings, missing: r.Missing,
 		}
 	}
@@ -104,7 +114,7 @@ func (t *Tables) PutBundle(cluster string, generation uint64, tableVersion strin
 func (t *Tables) PutFailure(cluster string, generation uint64, tableVersion, reason string) {
 	t.mu.Lock()
 	c := t.cluster(cluster)
-	fresh := generation == c.publication.Generation && c.ours(generation, tableVersion)
+	fresh := generation == c.publication.Generation && c.issueOf(generation, tableVersion) != nil
 	if c.trial.is(generation, tableVersion) {
 		c.trial.failure, fresh = reason, true
 	} else if fresh {
@@ -158,12 +168,10 @@ func (c *clusterTable) current() bool {
 }
 
 func (c *clusterTable) remember() {
-	c.newest[c.publication.Generation] = issue{c.publication.Version, c.drained}
-	for generation := range c.newest {
-		if generation+remembered <= c.publication.Generation {
-			delete(c.newest, generation)
-		}
+	if len(c.issued) == remembered {
+		c.issued = slices.Delete(c.issued, 0, 1)
 	}
+	c.issued = append(c.issued, issue{c.publication.Generation, c.publication.Version, c.drained})
 }
 
 // answer is what a cluster's extension made of the tables.
