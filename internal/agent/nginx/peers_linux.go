@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -88,6 +90,27 @@ func fromPort(port uint16) []byte {
 	code = binary.NativeEndian.AppendUint16(code, 12)
 	code = append(code, 0, 0)
 	return binary.NativeEndian.AppendUint16(code, port)
+}
+
+// sentAgain is the count of what was sent again in this network namespace.
+func (s *sockets) sentAgain() (string, error) {
+	const name = "RetransSegs"
+	counts, err := os.ReadFile("/proc/net/snmp")
+	if err != nil {
+		return "", fmt.Errorf("whether something was sent again: %w", err)
+	}
+	place := -1
+	for line := range strings.Lines(string(counts)) {
+		fields := strings.Fields(line)
+		switch {
+		case len(fields) == 0 || fields[0] != "Tcp:":
+		case place < 0: // the names come first
+			place = slices.Index(fields, name)
+		case place < len(fields):
+			return fields[place], nil
+		}
+	}
+	return "", errors.New("the kernel does not count what was sent again")
 }
 
 // pending lists the connections with something unacknowledged whose local port the

@@ -124,14 +124,16 @@ func newMortal(t *testing.T, atOnce bool) *mortal {
 }
 
 func (m *mortal) serve(c *net.TCPConn) {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
 		return
 	}
 	if m.atOnce {
 		acknowledged(m.t, c)
 	} else {
-		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nmortal")
+		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nmortal"); err != nil {
+			m.t.Error(err)
+		}
 		delivered(m.t, c)
 	}
 	vanish(m.t, c)
