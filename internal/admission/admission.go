@@ -94,12 +94,12 @@ func (d *Desk) compare(snap *snapshot.Snapshot) {
 		ran := make(map[string]bool)
 		if before != nil {
 			for _, t := range before.List {
-				ran[t.ID] = runs(t)
+				ran[t.ID] = t.Runs()
 			}
 		}
 		if after != nil {
 			for _, t := range after.List {
-				if runs(t) {
+				if t.Runs() {
 					d.note(t, ran[t.ID])
 					delete(ran, t.ID)
 				}
@@ -122,10 +122,6 @@ func (d *Desk) note(t *snapshot.Task, ran bool) {
 	default:
 		d.waiting[t.ID] = &wait{task: t}
 	}
-}
-
-func runs(t *snapshot.Task) bool {
-	return t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning
 }
 
 // Judge decides about the arrivals of the last reading. Those that are not

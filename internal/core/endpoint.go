@@ -155,8 +155,7 @@ func leads(snap *snapshot.Snapshot, own *snapshot.Task) bool {
 		return false
 	}
 	for _, t := range snap.TasksOf(own.ServiceID) {
-		rival := t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning
-		if rival && cmp.Or(cmp.Compare(t.Slot, own.Slot), strings.Compare(t.ID, own.ID)) < 0 {
+		if t.Runs() && cmp.Or(cmp.Compare(t.Slot, own.Slot), strings.Compare(t.ID, own.ID)) < 0 {
 			return false
 		}
 	}

@@ -121,7 +121,7 @@ func reached(snap *snapshot.Snapshot, proxy *snapshot.Service, attachable []stri
 	networks := slices.Clone(proxy.Spec.Networks)
 	networks = slices.DeleteFunc(networks, func(id string) bool { return !slices.Contains(attachable, id) })
 	for _, t := range snap.TasksOf(proxy.ID) {
-		if t.State != snapshot.TaskRunning || t.Desired != snapshot.TaskRunning {
+		if !t.Runs() {
 			continue
 		}
 		networks = slices.DeleteFunc(networks, func(id string) bool {

@@ -78,6 +78,8 @@ func TestPatienceEndsOnlyWhereNothingIsOnItsWay(t *testing.T) {
 		"an image is pulled for an update":          {on(true, snapshot.TaskPreparing, snapshot.TaskReady), unsettledInterval},
 		"a health check has not passed yet":         {on(true, snapshot.TaskStarting, snapshot.TaskRunning), unsettledInterval},
 		"a task ends its requests":                  {on(true, snapshot.TaskRunning, snapshot.TaskShutdown), unsettledInterval},
+		"a job starts":                              {on(true, snapshot.TaskStarting, snapshot.TaskComplete), unsettledInterval},
+		"a job is at work":                          {on(true, snapshot.TaskRunning, snapshot.TaskComplete), every},
 		"a task is held back until a delay is over": {on(true, snapshot.TaskReady, snapshot.TaskReady), every},
 		"a task is pending":                         {oneService(snapshot.UpdateNone, pending), every},
 		"a task failed":                             {on(true, snapshot.TaskFailed, snapshot.TaskRunning), every},

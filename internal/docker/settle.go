@@ -70,8 +70,8 @@ func isUpdating(s *snapshot.Service) bool {
 // more waits for Swarm's word.
 func onItsWay(t *snapshot.Task) bool {
 	starts := t.State >= snapshot.TaskAssigned && t.State < snapshot.TaskRunning &&
-		t.State < t.Desired && t.Desired <= snapshot.TaskRunning
-	stops := t.State == snapshot.TaskRunning && t.Desired > snapshot.TaskRunning
+		t.State < t.Desired && t.MeantToRun()
+	stops := t.State == snapshot.TaskRunning && !t.MeantToRun()
 	return starts || stops
 }
 
@@ -86,7 +86,7 @@ func mayMove(s *snapshot.Snapshot, t *snapshot.Task) bool {
 func settled(s *snapshot.Snapshot) bool {
 	running := make(map[string]uint64, len(s.Services))
 	for t := range s.AllTasks() {
-		wanted := t.Desired <= snapshot.TaskRunning
+		wanted := t.MeantToRun()
 		if runs := t.State == snapshot.TaskRunning; runs != wanted {
 			return false
 		}

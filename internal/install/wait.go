@@ -92,7 +92,7 @@ func unfinished(snap *snapshot.Snapshot, name string) []string {
 	running, lines := 0, []string(nil)
 	for _, t := range snap.TasksOf(s.ID) {
 		switch {
-		case t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning:
+		case t.Runs():
 			running++
 		case t.Err != "":
 			lines = append(lines, fmt.Sprintf("%s%s: %s; %s", name, on(snap, t), t.Err, advice(t.Err)))
@@ -117,7 +117,7 @@ func (s *Stack) proxies(snap *snapshot.Snapshot) []string {
 	service := findService(snap, s.front())
 	var addresses []string
 	for _, t := range snap.TasksOf(service.ID) {
-		if n := snap.Node(t.NodeID); n != nil && t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
+		if n := snap.Node(t.NodeID); n != nil && t.Runs() {
 			addresses = append(addresses, net.JoinHostPort(n.Addr.String(), strconv.Itoa(s.options.Port)))
 		}
 	}

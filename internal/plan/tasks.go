@@ -30,7 +30,7 @@ func (k Keeper) TaskProblems(snap *snapshot.Snapshot) []problem.Problem {
 func runningPlaces(snap *snapshot.Snapshot, service string) map[snapshot.Place]bool {
 	running := make(map[snapshot.Place]bool)
 	for _, t := range snap.TasksOf(service) {
-		if t.State == snapshot.TaskRunning && t.Desired == snapshot.TaskRunning {
+		if t.Runs() {
 			running[t.Place()] = true
 		}
 	}

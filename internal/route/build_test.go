@@ -150,6 +150,15 @@ func TestServicesWithAllNodesLostAreServedByWhatRunsThere(t *testing.T) {
 	expect(t, s.NodeDown(1).NodeDown(2), "demo.local/: demo[10.0.0.1:30001]\n")
 }
 
+func TestAJobIsServedUntilItIsComplete(t *testing.T) {
+	job := func(state snapshot.TaskState) *Swarm {
+		return NewSwarm(1).Service("job", labels("hosts", "job.local", "port", "8080")).
+			Task("job", 1, 1, HostPort(8080, 30001), States(state, snapshot.TaskComplete))
+	}
+	expect(t, job(snapshot.TaskRunning), "job.local/: job[10.0.0.1:30001]\n")
+	expect(t, job(snapshot.TaskComplete), "job.local/: job[]\n")
+}
+
 func TestAServiceScaledToNothingKeepsItsHost(t *testing.T) {
 	expect(t, NewSwarm(1).Service("demo", labels("hosts", "demo.local", "port", "8080")), "demo.local/: demo[]\n")
 }

@@ -75,7 +75,7 @@ func (b *builder) usable(service string) []*snapshot.Task {
 		reached := n != nil && n.Ready
 		switch {
 		case t.State != snapshot.TaskRunning:
-		case reached && t.Desired == snapshot.TaskRunning:
+		case reached && t.Runs():
 			ready = append(ready, t)
 		case !reached && t.Desired <= snapshot.TaskShutdown:
 			// Swarm wants to replace all tasks of such a node, which has not heard of

@@ -12,7 +12,7 @@ func WithoutHistory(tasks []Task) []Task {
 	for i := range tasks {
 		t := &tasks[i]
 		switch {
-		case t.State == TaskRunning && t.Desired == TaskRunning:
+		case t.Runs():
 			keepYounger(running, t)
 		case t.State == TaskFailed || t.State == TaskRejected:
 			keepYounger(failed, t)

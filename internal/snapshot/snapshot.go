@@ -195,6 +195,15 @@ type Task struct {
 	Attachments []Attachment
 }
 
+// MeantToRun reports whether Swarm wants the task to run, now or once it may start. A
+// job's task it wants until that is complete.
+func (t *Task) MeantToRun() bool { return t.Desired <= TaskRunning || t.Desired == TaskComplete }
+
+// Runs reports whether the task runs and is meant to.
+func (t *Task) Runs() bool {
+	return t.State == TaskRunning && (t.Desired == TaskRunning || t.Desired == TaskComplete)
+}
+
 // HostPort returns where the task's node publishes a TCP port of the task for
 // whoever dials the node at an address of this family.
 //
