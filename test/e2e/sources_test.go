@@ -22,6 +22,9 @@ import (
 	"github.com/interlock-lb/interlock/test/lab"
 )
 
+// namedConfig is a Docker config that the sources are told of, as custom templates are.
+const namedConfig = "template"
+
 // observer is one source at one manager, and what it published last.
 type observer struct {
 	name string
@@ -77,13 +80,14 @@ func observeSwarm(t *testing.T) *conformance {
 		}
 	})
 	for _, n := range cluster.Managers() {
-		client, err := dockerapi.Dial(ctx, dockerapi.Options{URL: "unix://" + n.Socket(), PollInterval: time.Second})
+		client, err := dockerapi.Dial(ctx, dockerapi.Options{URL: "unix://" + n.Socket(), PollInterval: time.Second, Configs: []string{namedConfig}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.clients = append(c.clients, client)
 		kit := swarmkit.New(swarmkit.Options{
-			Socket: filepath.Join(n.RunDir(), "docker", "swarm", "control.sock"), Root: client.TrustRoot, Logger: slog.New(slog.DiscardHandler),
+			Socket: filepath.Join(n.RunDir(), "docker", "swarm", "control.sock"), Root: client.TrustRoot, Configs: []string{namedConfig},
+			Logger: slog.New(slog.DiscardHandler),
 		})
 		c.kits = append(c.kits, kit)
 		c.observers = append(
@@ -150,7 +154,7 @@ func TestBothSourcesSeeTheSameSwarm(t *testing.T) {
 			want(has(s, "missing", snapshot.TaskRejected), "the service without an image is rejected"),
 			want(has(s, "crashing", snapshot.TaskFailed), "the crashing service has failed"),
 			want(has(s, "waiting", snapshot.TaskPending), "the service without a node waits"),
-			want(len(s.Secrets) == 1 && len(s.Configs) == 1, "one secret, and only the config that is ours"),
+			want(len(s.Secrets) == 1 && len(s.Configs) == 2, "one secret, and only the configs that are ours or named"),
 		)
 	})
 	changeServices(t)
@@ -235,8 +239,8 @@ func createServicesOfAllKinds(t *testing.T) {
 	demo := image("interlock-demo")
 	docker(t, "network", "create", "--driver", "overlay", "--label", "of=test", "--attachable", "front")
 	docker(t, "network", "create", "--driver", "overlay", "--ipv6", "--subnet", "10.77.0.0/24", "--subnet", "fd77::/64", "back")
-	for _, kind := range []string{"secret", "config"} {
-		if _, err := site.DockerInput(t.Context(), "not to be seen", kind, "create", "--label", "a=b", "key", "-"); err != nil {
+	for _, one := range []struct{ kind, name string }{{"secret", "key"}, {"config", "key"}, {"config", namedConfig}} {
+		if _, err := site.DockerInput(t.Context(), "not to be seen", one.kind, "create", "--label", "a=b", one.name, "-"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -248,7 +252,8 @@ func createServicesOfAllKinds(t *testing.T) {
 		"--network", "front", "--network", "back", "--secret", "source=key,target=tls.key,uid=5,mode=0400", "--config", "source=ours,target=/ours",
 		"--mount", "type=volume,source=data,target=/data", "--mount", "type=tmpfs,target=/tmp", "--mount", "type=bind,source=/etc,target=/host,readonly",
 		"--constraint", "node.role==worker", "--placement-pref", "spread=node.labels.zone", "--stop-grace-period", "3s", "--stop-signal", "SIGINT",
-		"--update-delay", "1s", "--update-failure-action", "continue", "--update-monitor", "1s", "--update-order", "start-first", "--restart-delay", "2s", "--read-only", "--cap-drop", "NET_RAW", demo)
+		"--update-delay", "1s", "--update-failure-action", "continue", "--update-monitor", "1s", "--update-order", "start-first", "--restart-delay", "2s", "--read-only", "--cap-drop", "NET_RAW",
+		"--cap-add", "NET_ADMIN", "--sysctl", "net.ipv4.tcp_keepalive_time=60", demo)
 	create("everywhere", "--mode", "global", "--network", "front", demo)
 	create("mesh", "--publish", "published=18080,target=8080", "--network", "front", demo)
 	create("rounds", "--endpoint-mode", "dnsrr", "--network", "back", demo)
