@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/interlock-lb/interlock/test/lab"
 	"github.com/interlock-lb/interlock/test/load"
@@ -19,7 +22,7 @@ import (
 )
 
 // bareNginx is what clients that keep connections lose of nginxes without
-// Interlock that are told to reload, and how often each of ours was meanwhile.
+// Interlock that reload when ours do, and how often each of either did.
 type bareNginx struct{ reloads, lost, ours int }
 
 // allowance is how many connections may break that way in as many reloads as ours:
@@ -45,45 +48,92 @@ const (
 	bareAppPort = "8181"
 )
 
-// reloadEvery is the distance of a bare nginx's reloads.
-const reloadEvery = time.Second
-
 // beside is a bare nginx in front of an app on each load balancer, with the load of a
 // scenario at the same time. They are containers behind published ports, as the
-// proxies and the tasks are: how busy the machine is, and what is on the way,
-// decide how long a request may travel to a worker that leaves.
+// proxies and the tasks are, and all reload when the core publishes a table, by which the
+// proxies are about to: how busy the machine is then, and what is on the way, decide how
+// long a request may travel to a worker that leaves.
 type beside struct {
-	load    *load.Load
-	reloads int        // may be read once ended has been
-	least   chan int   // says after how many to end
-	ended   chan error // of a reload that failed; nil: after as many
+	load      *load.Load
+	stop      context.CancelFunc
+	followers sync.WaitGroup
+	engines   []engineAPI  // of the load balancers
+	reloads   atomic.Int64 // of each
 }
 
-// startBeside has bare nginxes reload again and again until finish.
+// startBeside has bare nginxes reload as ours do until finish.
 func startBeside(t *testing.T) *beside {
 	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	b := &beside{stop: stop}
+	t.Cleanup(func() { // of a scenario that is broken off
+		stop()
+		b.followers.Wait()
+		if b.load != nil {
+			b.load.Stop()
+		}
+	})
 	var addresses []string
-	var reloads []func(context.Context) error
 	nodes := walkthrough.LoadBalancers()
 	for i, name := range nodes {
-		app := site.Lab.Node(nodes[(i+1)%len(nodes)])
+		app, node := site.Lab.Node(nodes[(i+1)%len(nodes)]), site.Lab.Node(name)
 		startContainer(t, app, "bare-app", bareAppPort+":8080", nil, "--env", "METADATA=bare", site.Image("interlock-demo"))
-		node := site.Lab.Node(name)
 		configuration := fmt.Appendf(nil, bareConfiguration, net.JoinHostPort(app.Address(), bareAppPort))
 		startContainer(t, node, "bare-nginx", barePort+":80", configuration, "--entrypoint", "/usr/sbin/nginx", site.Image("interlock-proxy"), "-g", "daemon off;")
 		addresses = append(addresses, net.JoinHostPort(node.Address(), barePort))
-		engine := newEngineAPI(t, node)
-		reloads = append(reloads, func(ctx context.Context) error {
-			return engine.try(ctx, http.MethodPost, "/containers/bare-nginx/kill?signal=HUP", nil, nil)
-		})
+		b.engines = append(b.engines, newEngineAPI(t, node))
 	}
 	o := usualLoad(addresses...)
 	o.Routes = []load.Route{{Host: "bare.local", Path: "/ping", Owner: "bare"}}
 	waitBare(t, o)
-	b := &beside{load: load.Start(o), least: make(chan int, 1), ended: make(chan error, 1)}
-	go func() { b.ended <- b.repeat(reloads) }()
-	t.Cleanup(func() { b.load.Stop() }) // of a scenario that is broken off
+	b.load = load.Start(o)
+	for _, manager := range site.Lab.Managers() {
+		engine := newEngineAPI(t, manager)
+		b.followers.Go(func() { b.follow(ctx, engine) })
+	}
 	return b
+}
+
+// follow has all reload at each table that a core on a manager publishes.
+func (b *beside) follow(ctx context.Context, manager engineAPI) {
+	for ctx.Err() == nil {
+		// It fails while no core runs there, or no engine.
+		_ = manager.followLogs(ctx, "interlock", time.Now(), func(line string) {
+			if strings.Contains(line, "table published") {
+				b.reload(ctx)
+			}
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// reload counts what it could tell to all.
+func (b *beside) reload(ctx context.Context) {
+	var group errgroup.Group
+	for _, engine := range b.engines {
+		group.Go(func() error {
+			return engine.try(ctx, http.MethodPost, "/containers/bare-nginx/kill?signal=HUP", nil, nil)
+		})
+	}
+	if group.Wait() == nil {
+		b.reloads.Add(1)
+	}
+}
+
+// finish returns what the bare nginxes lost since began.
+func (b *beside) finish(t *testing.T, began time.Time) *bareNginx {
+	t.Helper()
+	time.Sleep(settled) // the last reload's losses
+	b.stop()
+	b.followers.Wait()
+	r := b.load.Stop()
+	if r.SentInAll() == 0 || r.Misrouted > 0 {
+		t.Errorf("bare nginxes got %d requests, of which %d were misrouted", r.SentInAll(), r.Misrouted)
+	}
+	return &bareNginx{reloads: int(b.reloads.Load()), lost: broken(r), ours: reloadsSince(t, began)}
 }
 
 // startContainer runs one that is no task, until the test ends. Configuration is
@@ -122,38 +172,6 @@ func waitBare(t *testing.T, o load.Options) {
 	}
 }
 
-// repeat reloads until finish says that it is enough, or nginx has ended.
-func (b *beside) repeat(reloads []func(context.Context) error) error {
-	ticker := time.NewTicker(reloadEvery)
-	defer ticker.Stop()
-	for least := math.MaxInt; b.reloads < least; {
-		select {
-		case least = <-b.least:
-		case <-ticker.C:
-			b.reloads++
-			for _, reload := range reloads {
-				if err := reload(context.Background()); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// finish returns what the bare nginxes lost in at least as many reloads as ours.
-func (b *beside) finish(t *testing.T, ours int) *bareNginx {
-	t.Helper()
-	b.least <- ours
-	check(t, <-b.ended)
-	time.Sleep(reloadEvery) // the last one's losses
-	r := b.load.Stop()
-	if r.SentInAll() == 0 || r.Misrouted > 0 {
-		t.Errorf("bare nginxes got %d requests, of which %d were misrouted", r.SentInAll(), r.Misrouted)
-	}
-	return &bareNginx{reloads: b.reloads, lost: broken(r), ours: ours}
-}
-
 // broken counts the kept connections that ended under a request, which is what a
 // reload of nginx costs.
 func broken(r load.Result) (n int) {
@@ -165,19 +183,10 @@ func broken(r load.Result) (n int) {
 	return n
 }
 
-// reloadsSince counts what each nginx has reloaded.
+// reloadsSince counts what each of our proxies has reloaded.
 func reloadsSince(t *testing.T, began time.Time) int {
 	t.Helper()
 	out, err := site.Logs(t.Context(), "interlock-proxy", "--since", began.Format(time.RFC3339Nano))
 	check(t, err)
 	return strings.Count(out, "bundle served") / len(proxies())
-}
-
-// bareIsMeasured is a test of the measuring itself.
-func bareIsMeasured(t *testing.T) {
-	const reloads = 2
-	bare := startBeside(t).finish(t, reloads)
-	if most := reloads * 2 * len(load.Kinds()); bare.reloads < reloads || bare.lost > most {
-		t.Errorf("got %+v, want at most a loss for each connection and reload, %d", bare, most)
-	}
 }

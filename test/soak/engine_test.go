@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -68,6 +70,38 @@ func (e engineAPI) try(ctx context.Context, method, path string, in, out any) er
 		return nil
 	}
 	return json.Unmarshal(text, out)
+}
+
+// followLogs gives f each line that the running container of a service writes to its
+// standard error after since. It ends with the container, or ctx; without such a
+// container it is an error.
+func (e engineAPI) followLogs(ctx context.Context, service string, since time.Time, f func(line string)) error {
+	filters, err := json.Marshal(map[string][]string{"label": {"com.docker.swarm.service.name=" + service}})
+	if err != nil {
+		return err
+	}
+	var containers []struct{ ID string }
+	if err := e.try(ctx, http.MethodGet, "/containers/json?filters="+url.QueryEscape(string(filters)), nil, &containers); err != nil {
+		return err
+	}
+	if len(containers) == 0 {
+		return fmt.Errorf("no container of %s runs", service)
+	}
+	path := fmt.Sprintf("http://docker/containers/%s/logs?follow=1&stderr=1&since=%d.%09d", containers[0].ID, since.Unix(), since.Nanosecond())
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Client{Transport: e.client.Transport}).Do(request) // which takes as long as the container
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body) // with a frame's header of eight bytes in most
+	for lines.Scan() {
+		f(lines.Text())
+	}
+	return lines.Err()
 }
 
 // service is what is said of one in the Docker API; see its version 1.41,
