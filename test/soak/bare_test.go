@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +47,10 @@ const (
 	bareAppPort = "8181"
 )
 
+// reloadGap is the least distance of a bare nginx's reloads: as with the proxies, many
+// tables make one.
+const reloadGap = time.Second
+
 // beside is a bare nginx in front of an app on each load balancer, with the load of a
 // scenario at the same time. They are containers behind published ports, as the
 // proxies and the tasks are, and all reload when the core publishes a table, by which the
@@ -57,8 +60,11 @@ type beside struct {
 	load      *load.Load
 	stop      context.CancelFunc
 	followers sync.WaitGroup
-	engines   []engineAPI  // of the load balancers
-	reloads   atomic.Int64 // of each
+	engines   []engineAPI // of the load balancers
+
+	mu      sync.Mutex
+	last    time.Time
+	reloads int // of each
 }
 
 // startBeside has bare nginxes reload as ours do until finish.
@@ -110,8 +116,14 @@ func (b *beside) follow(ctx context.Context, manager engineAPI) {
 	}
 }
 
-// reload counts what it could tell to all.
+// reload counts what it could tell to all, unless it has just done so.
 func (b *beside) reload(ctx context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.last) < reloadGap {
+		return
+	}
+	b.last = time.Now()
 	var group errgroup.Group
 	for _, engine := range b.engines {
 		group.Go(func() error {
@@ -119,7 +131,7 @@ func (b *beside) reload(ctx context.Context) {
 		})
 	}
 	if group.Wait() == nil {
-		b.reloads.Add(1)
+		b.reloads++
 	}
 }
 
@@ -133,7 +145,7 @@ func (b *beside) finish(t *testing.T, began time.Time) *bareNginx {
 	if r.SentInAll() == 0 || r.Misrouted > 0 {
 		t.Errorf("bare nginxes got %d requests, of which %d were misrouted", r.SentInAll(), r.Misrouted)
 	}
-	return &bareNginx{reloads: int(b.reloads.Load()), lost: broken(r), ours: reloadsSince(t, began)}
+	return &bareNginx{reloads: b.reloads, lost: broken(r), ours: reloadsSince(t, began)}
 }
 
 // startContainer runs one that is no task, until the test ends. Configuration is
