@@ -69,7 +69,7 @@ func (i *installation) put(t *testing.T, number int, s scenario) {
 		}
 	}()
 	var b *beside
-	if i.kind == "nginx" {
+	if full && i.kind == "nginx" {
 		b = startBeside(t)
 	}
 	r := s.play(t, i)
@@ -115,8 +115,8 @@ func explain(t *testing.T, since time.Time) {
 func judged(*testing.T, *installation, load.Result, *bareNginx) {}
 
 // nothingLost holds for every client of the native proxy. Of nginx's clients,
-// those that keep connections may lose what broke with one, and in the full form
-// about as much of it as with a bare nginx beside.
+// those that keep connections may lose what broke with one, and about as much of
+// it as with a bare nginx beside.
 func nothingLost(t *testing.T, i *installation, r load.Result, bare *bareNginx) {
 	t.Helper()
 	broke := 0
@@ -126,7 +126,7 @@ func nothingLost(t *testing.T, i *installation, r load.Result, bare *bareNginx) 
 	if lost := r.LostInAll() - broke; lost > 0 {
 		t.Errorf("%d of %d requests were lost, want none", lost, r.SentInAll())
 	}
-	if full && bare != nil && broke > bare.allowance() {
+	if bare != nil && broke > bare.allowance() {
 		t.Errorf("%d connections broke under a request, want at most %d", broke, bare.allowance())
 	}
 }
