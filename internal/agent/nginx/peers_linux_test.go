@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/route"
 )
 
@@ -30,12 +30,7 @@ func inNetworkOfItsOwn(t *testing.T) bool {
 	t.Helper()
 	const marker = "TEST_NETWORK_OF_ITS_OWN"
 	if os.Getenv(marker) == "" {
-		if os.Geteuid() != 0 {
-			if os.Getenv("CI") == "true" {
-				t.Fatal("this needs root, and CI=true allows no skipped test")
-			}
-			t.Skip("this needs root")
-		}
+		fixture.NeedRoot(t, "a network namespace")
 		name := "^" + strings.ReplaceAll(t.Name(), "/", "$/^") + "$"
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run="+name, "-test.count=1", "-test.v", "-test.timeout=5m")
 		cmd.Env = append(os.Environ(), marker+"=yes")
@@ -60,86 +55,20 @@ func inNetworkOfItsOwn(t *testing.T) bool {
 	return true
 }
 
-// vanish has the kernel drop all that comes for a socket, as if its machine had lost
-// its power.
-func vanish(t *testing.T, c syscall.Conn) {
-	t.Helper()
-	nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
-	option(t, c, func(fd int) error {
-		return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing[0]})
-	})
-}
-
-// reappear ends that.
-func reappear(t *testing.T, c syscall.Conn) {
-	t.Helper()
-	option(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) })
-}
-
-func option(t *testing.T, c syscall.Conn, set func(fd int) error) {
-	t.Helper()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = set(int(fd)) }); err != nil || failed != nil {
-		t.Error(err, failed)
-	}
-}
-
 // mortal is an app whose machine is gone after its first answer, or with a request
 // that it has acknowledged.
-type mortal struct {
-	t        *testing.T
-	listener *net.TCPListener
-	atOnce   bool
-	gone     atomic.Bool
-	ended    chan struct{}
-}
-
-func newMortal(t *testing.T, atOnce bool) *mortal {
+func mortal(t *testing.T, atOnce bool) *fixture.Mortal {
 	t.Helper()
-	// Without MPTCP, whose sockets take no filters.
-	var config net.ListenConfig
-	config.SetMultipathTCP(false)
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &mortal{t: t, listener: listener.(*net.TCPListener), atOnce: atOnce, ended: make(chan struct{})}
-	var served sync.WaitGroup
-	t.Cleanup(func() { close(m.ended); listener.Close(); served.Wait() })
-	served.Go(func() {
-		for {
-			c, err := m.listener.AcceptTCP()
-			if err != nil {
-				return
-			}
-			served.Go(func() { m.serve(c) })
+	return fixture.NewMortal(t, func(c *net.TCPConn) {
+		if atOnce {
+			acknowledged(t, c)
+			return
 		}
-	})
-	return m
-}
-
-func (m *mortal) serve(c *net.TCPConn) {
-	defer func() { _ = c.Close() }()
-	if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
-		return
-	}
-	if m.atOnce {
-		acknowledged(m.t, c)
-	} else {
 		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nmortal"); err != nil {
-			m.t.Error(err)
+			t.Error(err)
 		}
-		delivered(m.t, c)
-	}
-	vanish(m.t, c)
-	vanish(m.t, m.listener)
-	m.gone.Store(true)
-	<-m.ended
+		delivered(t, c)
+	}, nil)
 }
 
 // delivered waits until all that was sent is acknowledged: the dead send nothing again.
@@ -147,7 +76,7 @@ func delivered(t *testing.T, c *net.TCPConn) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		left := 0
-		option(t, c, func(fd int) (err error) { left, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ); return err })
+		fixture.OnSocket(t, c, func(fd int) (err error) { left, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ); return err })
 		if left == 0 {
 			return
 		}
@@ -158,21 +87,19 @@ func delivered(t *testing.T, c *net.TCPConn) {
 // acknowledged has what came on a connection acknowledged at once.
 func acknowledged(t *testing.T, c *net.TCPConn) {
 	t.Helper()
-	option(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+	fixture.OnSocket(t, c, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 }
 
 // with serves demo.local from the app and the others, by one worker, so that all
 // requests can meet on a connection that is kept.
-func (r *rig) with(at net.Addr, others ...*counted) {
+func (r *rig) with(at netip.AddrPort, others ...*counted) {
 	r.t.Helper()
 	table := tableFor()
-	add := func(addr net.Addr) {
-		table.Upstreams[0].Endpoints = append(table.Upstreams[0].Endpoints, route.Endpoint{Addr: netip.MustParseAddrPort(addr.String())})
-	}
-	add(at)
+	endpoints := []route.Endpoint{{Addr: at}}
 	for _, other := range others {
-		add(other.Listener.Addr())
+		endpoints = append(endpoints, route.Endpoint{Addr: other.addr()})
 	}
+	table.Upstreams[0].Endpoints = append(table.Upstreams[0].Endpoints, endpoints...)
 	r.apply(r.render(r.port, table, map[string]any{"WorkerProcesses": "1"}))
 }
 
@@ -182,16 +109,16 @@ func TestAGetIsAnsweredThoughTheMachineThatHasItIsGone(t *testing.T) {
 			if !inNetworkOfItsOwn(t) {
 				return
 			}
-			r, m, other := newRig(t), newMortal(t, atOnce), newCounted(t, 0)
-			r.with(m.listener.Addr(), other)
+			r, m, other := newRig(t), mortal(t, atOnce), newCounted(t, 0)
+			r.with(m.Addr, other)
 			// What has to end it here would take ten minutes; get gives up before.
-			for n := 0; n < 3 || !m.gone.Load(); n++ {
+			for n := 0; n < 3 || !m.Gone.Load(); n++ {
 				got, err := r.get("demo.local", fmt.Sprintf("/%d", n))
 				if err != nil || got.status != http.StatusOK {
 					t.Fatalf("GET %d: %+v, %v", n, got, err)
 				}
 				if got.body == "mortal" {
-					r.eventually("the machine is gone", m.gone.Load)
+					r.eventually("the machine is gone", m.Gone.Load)
 				}
 			}
 		})
@@ -202,8 +129,8 @@ func TestAPostToAMachineThatIsGoneFailsAndIsNotSentTwice(t *testing.T) {
 	if !inNetworkOfItsOwn(t) {
 		return
 	}
-	r, m, other := newRig(t), newMortal(t, false), newCounted(t, 0)
-	r.with(m.listener.Addr(), other)
+	r, m, other := newRig(t), mortal(t, false), newCounted(t, 0)
+	r.with(m.Addr, other)
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	failed := 0
 	for n := range 4 {
@@ -223,7 +150,7 @@ func TestAPostToAMachineThatIsGoneFailsAndIsNotSentTwice(t *testing.T) {
 			t.Fatalf("POST %d: %v", n, err)
 		}
 		if string(body) == "mortal" {
-			r.eventually("the machine is gone", m.gone.Load)
+			r.eventually("the machine is gone", m.Gone.Load)
 		}
 		switch response.StatusCode {
 		case http.StatusOK:
@@ -236,7 +163,7 @@ func TestAPostToAMachineThatIsGoneFailsAndIsNotSentTwice(t *testing.T) {
 			t.Errorf("POST %d: %s", n, response.Status)
 		}
 	}
-	if !m.gone.Load() || failed != 1 {
+	if !m.Gone.Load() || failed != 1 {
 		t.Errorf("%d requests failed, want the one that the machine had when it was gone", failed)
 	}
 }
@@ -244,7 +171,7 @@ func TestAPostToAMachineThatIsGoneFailsAndIsNotSentTwice(t *testing.T) {
 func TestAnAppThatIsSlowIsNotTakenForGone(t *testing.T) {
 	const longer = 4 * time.Second // than what a machine may be silent for
 	r, slow, other := newRig(t), newCounted(t, longer), newCounted(t, longer)
-	r.with(slow.Listener.Addr(), other)
+	r.with(slow.addr(), other)
 	got, err := r.get("demo.local", "/slow")
 	if err != nil || got.status != http.StatusOK {
 		t.Errorf("%+v, %v", got, err)
@@ -258,7 +185,7 @@ func TestAnAppThatIsSlowIsNotTakenForGone(t *testing.T) {
 func TestAClientThatIsSilentKeepsItsConnection(t *testing.T) {
 	const longer = 4 * time.Second // than what an app's machine may be silent for
 	r := newRig(t)
-	r.with(newCounted(t, 0).Listener.Addr())
+	r.with(newCounted(t, 0).addr())
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 	if err != nil {
 		t.Fatal(err)
@@ -282,10 +209,10 @@ func TestAClientThatIsSilentKeepsItsConnection(t *testing.T) {
 	}
 	ask("/before")
 	answered()
-	vanish(t, c.(*net.TCPConn))
+	fixture.Vanish(t, c.(*net.TCPConn))
 	ask("/while")
 	time.Sleep(longer)
-	reappear(t, c.(*net.TCPConn))
+	fixture.Reappear(t, c.(*net.TCPConn))
 	answered()
 	ask("/after")
 	answered()
@@ -310,6 +237,10 @@ func newCounted(t *testing.T, delay time.Duration) *counted {
 	}))
 	t.Cleanup(c.Close)
 	return c
+}
+
+func (c *counted) addr() netip.AddrPort {
+	return netip.MustParseAddrPort(c.Listener.Addr().String())
 }
 
 func (c *counted) asked(path string) int {
