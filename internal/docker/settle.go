@@ -37,11 +37,11 @@ const (
 // after a reading s that took so long, the last change being so long ago.
 func pollInterval(s *snapshot.Snapshot, every, took, unchanged time.Duration) time.Duration {
 	interval := every
-	switch {
-	case unchanged < eagerness && (moving(s) || !settled(s)):
-		interval = min(every, unsettledInterval, max(eagerInterval, eagerRest*took))
-	case moving(s) || unchanged < patience && !settled(s):
+	if moving(s) || unchanged < patience && !settled(s) {
 		interval = min(every, unsettledInterval)
+		if unchanged < eagerness {
+			interval = min(interval, max(eagerInterval, eagerRest*took))
+		}
 	}
 	return max(interval, restFactor*took)
 }
