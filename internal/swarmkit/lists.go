@@ -103,8 +103,8 @@ func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, name
 // readConfigs does not read all: a config is listed with its content, up to a
 // megabyte each.
 func readConfigs(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, named []string) ([]*swarmpb.Config, error) {
-	ours := map[string]string{plan.LabelRole: ""}
-	all, err := list(ctx, conn, known, "Configs", ours, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+	byRole := map[string]string{plan.LabelRole: ""}
+	all, err := list(ctx, conn, known, "Configs", byRole, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func readConfigs(ctx context.Context, conn grpc.ClientConnInterface, known *size
 			return nil, fmt.Errorf("reading the Swarm's config %s: %w", name, inWords(err))
 		}
 		for _, config := range answer.GetList() {
-			if _, isOurs := config.GetSpec().GetAnnotations().GetLabels()[plan.LabelRole]; !isOurs {
+			if !ours(config.GetSpec().GetAnnotations()) {
 				all = append(all, config)
 			}
 		}

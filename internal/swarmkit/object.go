@@ -93,8 +93,13 @@ func secretFrom(raw *swarmpb.Secret) (snapshot.Object, bool) {
 // named.
 func configFrom(raw *swarmpb.Config, named []string) (snapshot.Object, bool) {
 	annotations := raw.GetSpec().GetAnnotations()
-	_, ours := annotations.GetLabels()[plan.LabelRole]
-	return objectFrom(raw.GetId(), raw.GetMeta(), annotations), ours || slices.Contains(named, annotations.GetName())
+	return objectFrom(raw.GetId(), raw.GetMeta(), annotations), ours(annotations) || slices.Contains(named, annotations.GetName())
+}
+
+// ours reports whether Interlock made an object.
+func ours(a *swarmpb.Annotations) bool {
+	_, labelled := a.GetLabels()[plan.LabelRole]
+	return labelled
 }
 
 func objectFrom(id string, meta *swarmpb.Meta, a *swarmpb.Annotations) snapshot.Object {
