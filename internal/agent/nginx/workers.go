@@ -22,7 +22,6 @@ const (
 	// orphanTimeout bounds how long the orphans of a killed master may hold
 	// on to the ports.
 	orphanTimeout = 2 * time.Second
-	lookInterval  = 5 * time.Millisecond
 )
 
 // workers returns the process IDs of the workers that take requests in the
