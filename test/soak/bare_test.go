@@ -3,9 +3,9 @@ package soak
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/interlock-lb/interlock/internal/render"
+	"github.com/interlock-lb/interlock/internal/render/nginx"
+	"github.com/interlock-lb/interlock/internal/route"
 	"github.com/interlock-lb/interlock/test/lab"
 	"github.com/interlock-lb/interlock/test/load"
 	"github.com/interlock-lb/interlock/test/walkthrough"
@@ -28,24 +31,15 @@ type bareNginx struct{ reloads, lost, ours int }
 // two counts of one rare race differ by chance.
 func (b *bareNginx) allowance() int { return 3 + 2*b.lost*b.ours/max(b.reloads, 1) }
 
-const bareConfiguration = `pid /run/nginx.pid;
-worker_processes 1;
-events { worker_connections 2048; }
-http {
-	access_log off;
-	upstream app { server %s; }
-	server {
-		listen 80;
-		location / { proxy_set_header Host $host; proxy_pass http://app; }
-	}
-}
-`
-
 // Ports of the load balancers, which Swarm gives to nobody.
 const (
 	barePort    = "8180"
 	bareAppPort = "8181"
 )
+
+const bareConfigPath = "/etc/nginx/nginx.conf"
+
+var bareRoute = load.Route{Host: "bare.local", Path: "/ping", Owner: "bare"}
 
 // reloadGap is the least distance of a bare nginx's reloads: as with the proxies, many
 // tables make one.
@@ -83,14 +77,14 @@ func startBeside(t *testing.T) *beside {
 	nodes := walkthrough.LoadBalancers()
 	for i, name := range nodes {
 		app, node := site.Lab.Node(nodes[(i+1)%len(nodes)]), site.Lab.Node(name)
-		startContainer(t, app, "bare-app", bareAppPort+":8080", nil, "--env", "METADATA=bare", site.Image("interlock-demo"))
-		configuration := fmt.Appendf(nil, bareConfiguration, net.JoinHostPort(app.Address(), bareAppPort))
+		startContainer(t, app, "bare-app", bareAppPort+":8080", nil, "--env", "METADATA="+bareRoute.Owner, site.Image("interlock-demo"))
+		configuration := bareConfiguration(t, app)
 		startContainer(t, node, "bare-nginx", barePort+":80", configuration, "--entrypoint", "/usr/sbin/nginx", site.Image("interlock-proxy"), "-g", "daemon off;")
 		addresses = append(addresses, net.JoinHostPort(node.Address(), barePort))
 		b.engines = append(b.engines, newEngineAPI(t, node))
 	}
 	o := usualLoad(addresses...)
-	o.Routes = []load.Route{{Host: "bare.local", Path: "/ping", Owner: "bare"}}
+	o.Routes = []load.Route{bareRoute}
 	waitBare(t, o)
 	b.load = load.Start(o)
 	for _, manager := range site.Lab.Managers() {
@@ -98,6 +92,25 @@ func startBeside(t *testing.T) *beside {
 		b.followers.Go(func() { b.follow(ctx, engine) })
 	}
 	return b
+}
+
+// bareConfiguration is what Interlock would write for a stock nginx in front of the app:
+// nginx does as much for a request as in the proxies, and says as much of it.
+func bareConfiguration(t *testing.T, app *lab.Node) []byte {
+	t.Helper()
+	endpoint, err := netip.ParseAddrPort(net.JoinHostPort(app.Address(), bareAppPort))
+	check(t, err)
+	table := &route.Table{
+		Hosts: []route.VirtualHost{{Name: bareRoute.Host, Routes: []route.Route{
+			{PathPrefix: "/", Forward: route.Forward{Upstreams: []string{bareRoute.Owner}}},
+		}}},
+		Upstreams: []route.Upstream{{Name: bareRoute.Owner, Endpoints: []route.Endpoint{{Addr: endpoint, Task: "app"}}}},
+	}
+	bundle, err := new(nginx.Renderer).Render(table, render.Parameters{
+		Port: 80, ConfigPath: bareConfigPath, Agentless: true, Config: map[string]any{"PidPath": "/run/nginx.pid"},
+	}, nil)
+	check(t, err)
+	return bundle.File(bareConfigPath).Data()
 }
 
 // follow has all reload at each table that a core on a manager publishes.
@@ -145,6 +158,7 @@ func (b *beside) finish(t *testing.T, began time.Time) *bareNginx {
 	if r.SentInAll() == 0 || r.Misrouted > 0 {
 		t.Errorf("bare nginxes got %d requests, of which %d were misrouted", r.SentInAll(), r.Misrouted)
 	}
+	t.Logf("bare nginxes got %d requests", r.SentInAll())
 	return &bareNginx{reloads: b.reloads, lost: broken(r), ours: reloadsSince(t, began)}
 }
 
@@ -162,7 +176,7 @@ func startContainer(t *testing.T, n *lab.Node, name, publish string, configurati
 	if configuration != nil {
 		file := filepath.Join(t.TempDir(), "nginx.conf")
 		check(t, os.WriteFile(file, configuration, 0o644))
-		_, err = n.Docker(t.Context(), "cp", file, name+":/etc/nginx/nginx.conf")
+		_, err = n.Docker(t.Context(), "cp", file, name+":"+bareConfigPath)
 		check(t, err)
 	}
 	_, err = n.Docker(t.Context(), "start", name)
