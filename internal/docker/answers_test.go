@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -68,6 +70,85 @@ func serve(t *testing.T, engine http.Handler, log *strings.Builder) *Client {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// asked counts the lists of each kind that an engine was asked for.
+type asked struct {
+	engine http.Handler
+
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func (a *asked) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.count[path.Base(r.URL.Path)]++
+	a.mu.Unlock()
+	a.engine.ServeHTTP(w, r)
+}
+
+// of returns how often a kind was asked for since the last call, and whether
+// anything else was.
+func (a *asked) of(kind string) (times int, others bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	times = a.count[kind]
+	delete(a.count, kind)
+	others = len(a.count) > 0
+	clear(a.count)
+	return times, others
+}
+
+func TestAReadingOfTasksTakesTheRestFromTheOneBefore(t *testing.T) {
+	const node, service = `[{"ID":"n1"}]`, `[{"ID":"s1"}]`
+	task := func(id, of, on, state string) string {
+		return fmt.Sprintf(`{"ID":%q,"ServiceID":%q,"NodeID":%q,"Status":{"State":%q},"DesiredState":"running"}`, id, of, on, state)
+	}
+	known := task("t1", "s1", "n1", "running")
+	for name, c := range map[string]struct {
+		before, now string
+		all         bool
+	}{
+		"a task has another state":        {task("t1", "s1", "n1", "starting"), known, false},
+		"a task is new":                   {known, known + "," + task("t2", "s1", "n1", "running"), false},
+		"a task has no node yet":          {known, known + "," + task("t2", "s1", "", "pending"), false},
+		"one of two tasks is gone":        {known + "," + task("t2", "s1", "n1", "running"), known, false},
+		"there never was a task":          {"", "", false},
+		"an orphan stays":                 {known + "," + task("t2", "gone", "n1", "running"), known + "," + task("t2", "gone", "n1", "running"), false},
+		"a task is of a service not read": {known, known + "," + task("t2", "s2", "n1", "running"), true},
+		"a task is on a node not read":    {known, known + "," + task("t2", "s1", "n2", "running"), true},
+		"a task comes to a node not read": {task("t1", "s1", "", "pending"), task("t1", "s1", "n2", "running"), true},
+		"all tasks are gone":              {known, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lists := answers{"nodes": node, "services": service, "tasks": "[" + c.before + "]"}
+			engine := &asked{engine: lists.of("1.41"), count: make(map[string]int)}
+			var log strings.Builder
+			client := serve(t, engine, &log)
+			if _, err := client.Snapshot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			engine.of("")
+			lists["tasks"] = "[" + c.now + "]"
+			s, err := client.snapshotOfTasks(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, others := engine.of("tasks"); others != c.all {
+				t.Errorf("everything was read: %v, want %v", others, c.all)
+			}
+			want, err := client.Snapshot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, s, addresses); diff != "" {
+				t.Errorf("a reading of everything says something else:\n%s", diff)
+			}
+			if log.Len() > 0 {
+				t.Errorf("it was logged:\n%s", &log)
+			}
+		})
+	}
 }
 
 func TestAReadingIsCompleteOrAnError(t *testing.T) {

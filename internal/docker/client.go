@@ -107,7 +107,7 @@ func (c *Client) Close() {
 // the API cannot be read nothing is published, which is logged once for each
 // different error. A slow publish delays the next reading.
 func (c *Client) Run(ctx context.Context, publish func(*snapshot.Snapshot)) error {
-	p := poller{read: c.Snapshot, watch: c.watch, every: c.poll, log: c.log, health: &c.health}
+	p := poller{read: c.Snapshot, readTasks: c.snapshotOfTasks, watch: c.watch, every: c.poll, log: c.log, health: &c.health}
 	p.run(ctx, publish)
 	return nil
 }

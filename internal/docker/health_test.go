@@ -19,7 +19,7 @@ func polling(t *testing.T, read func(context.Context) (*snapshot.Snapshot, error
 	synctest.Test(t, func(t *testing.T) {
 		h := new(health)
 		p := poller{
-			read: read, watch: func(ctx context.Context, _ func()) { <-ctx.Done() },
+			read: read, readTasks: read, watch: func(ctx context.Context, _ func()) { <-ctx.Done() },
 			every: DefaultPollInterval, log: slog.New(slog.DiscardHandler), health: h,
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -22,19 +22,23 @@ const knownErrors = 32
 // poller decides when to read, and what of it is worth publishing.
 type poller struct {
 	read func(context.Context) (*snapshot.Snapshot, error)
+	// readTasks costs less: it takes the rest from the reading before.
+	readTasks func(context.Context) (*snapshot.Snapshot, error)
 	// watch calls hint when a reading may find something new, until ctx is done.
 	watch  func(ctx context.Context, hint func())
 	every  time.Duration
 	log    *slog.Logger
 	health *health
 
-	ended   time.Time          // of the last reading
-	took    time.Duration      // from its begin
-	last    *snapshot.Snapshot // as published
-	changed time.Time          // when that was
-	failing time.Time          // since when readings fail; zero if they do not
-	logged  map[string]bool    // errors since then
-	wait    *backoff.ExponentialBackOff
+	ended     time.Time          // of the last reading
+	whole     time.Time          // the end of the last one that was not of tasks only
+	took      time.Duration      // by that one
+	tookTasks time.Duration      // by the last one of tasks only; 0: there was none
+	last      *snapshot.Snapshot // as published
+	changed   time.Time          // when that was
+	failing   time.Time          // since when readings fail; zero if they do not
+	logged    map[string]bool    // errors since then
+	wait      *backoff.ExponentialBackOff
 }
 
 func (p *poller) run(ctx context.Context, publish func(*snapshot.Snapshot)) {
@@ -59,21 +63,49 @@ func (p *poller) run(ctx context.Context, publish func(*snapshot.Snapshot)) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+			timer.Reset(p.once(ctx, p.wholeIsDue(), publish))
 		case <-hints:
 			if !sleep(ctx, max(hintGap, restFactor*p.took)-time.Since(p.ended)) {
 				return
 			}
+			timer.Reset(p.once(ctx, true, publish))
 		}
-		timer.Reset(p.once(ctx, publish))
 	}
 }
 
-// once reads and publishes, and returns the pause before the next reading.
-func (p *poller) once(ctx context.Context, publish func(*snapshot.Snapshot)) time.Duration {
+// wholeIsDue says whether the next reading that no event asks for is of everything.
+func (p *poller) wholeIsDue() bool {
+	return !p.failing.IsZero() || time.Since(p.whole) >= min(p.every, wholeInterval)
+}
+
+// readOnce reads everything, or tasks only, and notes how long it took.
+func (p *poller) readOnce(ctx context.Context, whole bool) (*snapshot.Snapshot, error) {
+	read, took := p.readTasks, &p.tookTasks
+	if whole {
+		read, took = p.read, &p.took
+	}
 	began := time.Now()
-	s, err := p.read(ctx)
+	s, err := read(ctx)
 	p.ended = time.Now()
-	p.took = p.ended.Sub(began)
+	*took = p.ended.Sub(began)
+	if whole {
+		p.whole = p.ended
+	}
+	return s, err
+}
+
+// pace is how long the next of many readings takes. What tasks alone took was never
+// more than what everything did, unless it is long ago.
+func (p *poller) pace() time.Duration {
+	if p.tookTasks > 0 {
+		return min(p.tookTasks, p.took)
+	}
+	return p.took
+}
+
+// once reads and publishes, and returns the pause before the next reading.
+func (p *poller) once(ctx context.Context, whole bool, publish func(*snapshot.Snapshot)) time.Duration {
+	s, err := p.readOnce(ctx, whole)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -85,7 +117,7 @@ func (p *poller) once(ctx context.Context, publish func(*snapshot.Snapshot)) tim
 		p.last, p.changed = s, time.Now()
 		publish(s)
 	}
-	pause := pollInterval(s, p.every, p.took, time.Since(p.changed))
+	pause := pollInterval(s, p.every, p.pace(), time.Since(p.changed))
 	p.health.expect(pause, p.took)
 	return pause
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,6 +126,7 @@ type world struct {
 	now       *snapshot.Snapshot
 	err       error
 	reads     []time.Duration // since the begin
+	wholes    atomic.Int32    // of these, those of more than the tasks
 	published []*snapshot.Snapshot
 	log       strings.Builder
 }
@@ -185,7 +187,11 @@ func watchWorld(t *testing.T, w *world, story func()) {
 			health: new(health),
 			every:  3 * time.Second,
 			log:    slog.New(slog.NewTextHandler(w, nil)),
-			read:   func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
+			read: func(context.Context) (*snapshot.Snapshot, error) {
+				w.wholes.Add(1)
+				return w.read(began)
+			},
+			readTasks: func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
 			watch: func(ctx context.Context, hint func()) {
 				w.hint = hint
 				hint()
@@ -259,6 +265,34 @@ func TestAStuckTaskIsReadSlowlyUntilSomethingChanges(t *testing.T) {
 		pass(3 * time.Second)
 		if n := w.readsIn(5 * time.Second); n < 45 {
 			t.Errorf("a service that moves again was read %d times in 5s", n)
+		}
+	})
+}
+
+func TestWhileTasksMoveLittleElseIsRead(t *testing.T) {
+	w := &world{now: oneService(snapshot.UpdateUpdating)}
+	watchWorld(t, w, func() {
+		before := w.wholes.Load()
+		if n := w.readsIn(5 * time.Second); n < 45 {
+			t.Errorf("the tasks were read %d times in 5s", n)
+		}
+		if n := w.wholes.Load() - before; n < 4 || n > 6 {
+			t.Errorf("everything was read %d times in 5s", n)
+		}
+		pass(eagerInterval / 2)
+		before = w.wholes.Load()
+		w.hint()
+		pass(2 * hintGap)
+		if n := w.wholes.Load() - before; n != 1 {
+			t.Errorf("for an event everything was read %d times", n)
+		}
+		w.become(nil, errors.New("no engine"))
+		pass(eagerInterval)
+		w.become(oneService(snapshot.UpdateUpdating), nil)
+		before = w.wholes.Load()
+		pass(2 * retryFirst)
+		if w.wholes.Load() == before {
+			t.Error("after a failure only tasks were read")
 		}
 	})
 }

@@ -36,6 +36,46 @@ func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	return s, nil
 }
 
+// snapshotOfTasks is [Client.Snapshot] that reads the tasks only, at a fifth of the cost:
+// they are what the API announces no change of. All is read where the tasks do not go
+// with the rest of the reading before.
+func (c *Client) snapshotOfTasks(ctx context.Context) (*snapshot.Snapshot, error) {
+	last := c.last.Load()
+	if last == nil {
+		return c.Snapshot(ctx)
+	}
+	r := reading{client: c, last: last}
+	if err := r.only(ctx, r.tasks); err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	s := last.WithTasks(snapshot.WithoutHistory(r.result.Tasks))
+	if !goesWith(s, last) {
+		return c.Snapshot(ctx)
+	}
+	c.faults.reportOf(c.log, "task", r.faults)
+	c.last.Store(s)
+	return s, nil
+}
+
+// goesWith says whether tasks that were read anew are of services and on nodes that
+// were read before. An engine that lists none while there were some may have lost
+// sight of everything.
+func goesWith(s, last *snapshot.Snapshot) bool {
+	if len(s.Tasks) == 0 {
+		return len(last.Tasks) == 0
+	}
+	before := make(map[*snapshot.Task]bool)
+	for t := range last.AllTasks() {
+		before[t] = true
+	}
+	for t := range s.AllTasks() {
+		if !before[t] && (last.Service(t.ServiceID) == nil || t.NodeID != "" && last.Node(t.NodeID) == nil) {
+			return false
+		}
+	}
+	return true
+}
+
 // explain prefers what Check has to say: which of the lists failed first, and
 // how, is chance, but why no list can be read is not.
 func (c *Client) explain(ctx context.Context, err error) error {
@@ -64,15 +104,18 @@ type reading struct {
 }
 
 func (r *reading) complete(ctx context.Context) error {
+	return r.only(ctx, r.services, r.tasks, r.nodes, r.networks, r.secrets, r.configs)
+}
+
+// only reads some of the lists, at the same time.
+func (r *reading) only(ctx context.Context, lists ...func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	if _, err := r.client.negotiate(ctx); err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, list := range []func(context.Context) error{
-		r.services, r.tasks, r.nodes, r.networks, r.secrets, r.configs,
-	} {
+	for _, list := range lists {
 		group.Go(func() error { return list(ctx) })
 	}
 	return group.Wait()

@@ -17,6 +17,9 @@ const (
 	eagerness = 10 * time.Second
 	// unsettledInterval is how often it is read then.
 	unsettledInterval = 250 * time.Millisecond
+	// wholeInterval is how often everything is read at least meanwhile, for events that
+	// never came. The other readings are of tasks only.
+	wholeInterval = time.Second
 	// patience is how long a Swarm that only waits for something is read so
 	// without any change to be seen. A task that cannot run would otherwise
 	// cost CPU for as long as it is wanted.

@@ -33,6 +33,14 @@ func (l *Lists) Snapshot(last *Snapshot) *Snapshot {
 	}
 }
 
+// WithTasks is the snapshot with other tasks. All else is shared with s, and of the
+// tasks those that are as there.
+func (s *Snapshot) WithTasks(tasks []Task) *Snapshot {
+	next := *s
+	next.Tasks = (&Lists{Tasks: tasks}).tasks(s)
+	return &next
+}
+
 func (l *Lists) services(last *Snapshot) []*Service {
 	list := parts(l.Services)
 	for i, s := range list {
