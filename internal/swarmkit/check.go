@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/grpc"
 )
 
 // pace is how often a stream is doubted.
@@ -47,9 +45,7 @@ func (s silent) SilentFor() time.Duration { return s.since }
 // silence ends its pulse, and its readings are for the state to be held against.
 type checker struct {
 	pace
-	conn     *grpc.ClientConn
-	sizes    *sizes
-	named    []string       // see Options.Configs
+	lister
 	newest   *atomic.Uint64 // the state's
 	readings chan reading
 }
@@ -80,7 +76,7 @@ func (c *checker) feel(ctx context.Context) error {
 func (c *checker) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	_, err := readNodes(ctx, c.conn, c.sizes)
+	_, err := c.nodes(ctx)
 	return hung(err)
 }
 
@@ -105,7 +101,7 @@ func (c *checker) read(ctx context.Context) error {
 func (c *checker) once(ctx context.Context) (*lists, error) {
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	return read(ctx, c.conn, c.sizes, c.named)
+	return c.everything(ctx)
 }
 
 // sleep waits for d and tells whether it did so to the end.

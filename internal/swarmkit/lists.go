@@ -68,50 +68,61 @@ func eachOf[O object](list []O, do func(object)) {
 	}
 }
 
-// read asks the managers' leader for everything, of configs for those that
-// Interlock made and those with a name. A follower passes that on.
-func read(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, named []string) (*lists, error) {
+// lister asks the managers' leader for lists over one connection. A follower passes
+// that on.
+type lister struct {
+	conn  grpc.ClientConnInterface
+	sizes *sizes
+	named []string // see Options.Configs
+}
+
+func (s *Source) lister(conn grpc.ClientConnInterface) lister {
+	return lister{conn: conn, sizes: &s.sizes, named: s.opts.Configs}
+}
+
+// everything has of configs those that Interlock made and those that are named.
+func (r lister) everything(ctx context.Context) (*lists, error) {
 	var l lists
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		l.services, err = list(ctx, conn, known, "Services", nil, func(m *swarmpb.Services) []*swarmpb.Service { return m.GetList() })
+		l.services, err = list(ctx, r, "Services", nil, func(m *swarmpb.Services) []*swarmpb.Service { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.tasks, err = list(ctx, conn, known, "Tasks", nil, func(m *swarmpb.Tasks) []*swarmpb.Task { return m.GetList() })
+		l.tasks, err = list(ctx, r, "Tasks", nil, func(m *swarmpb.Tasks) []*swarmpb.Task { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.nodes, err = readNodes(ctx, conn, known)
+		l.nodes, err = r.nodes(ctx)
 		return err
 	})
 	group.Go(func() (err error) {
-		l.networks, err = list(ctx, conn, known, "Networks", nil, func(m *swarmpb.Networks) []*swarmpb.Network { return m.GetList() })
+		l.networks, err = list(ctx, r, "Networks", nil, func(m *swarmpb.Networks) []*swarmpb.Network { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.secrets, err = list(ctx, conn, known, "Secrets", nil, func(m *swarmpb.Secrets) []*swarmpb.Secret { return m.GetList() })
+		l.secrets, err = list(ctx, r, "Secrets", nil, func(m *swarmpb.Secrets) []*swarmpb.Secret { return m.GetList() })
 		return err
 	})
 	group.Go(func() (err error) {
-		l.configs, err = readConfigs(ctx, conn, known, named)
+		l.configs, err = r.configs(ctx)
 		return err
 	})
 	return &l, group.Wait()
 }
 
-// readConfigs does not read all: a config is listed with its content, up to a
+// configs does not read all: a config is listed with its content, up to a
 // megabyte each.
-func readConfigs(ctx context.Context, conn grpc.ClientConnInterface, known *sizes, named []string) ([]*swarmpb.Config, error) {
+func (r lister) configs(ctx context.Context) ([]*swarmpb.Config, error) {
 	byRole := map[string]string{plan.LabelRole: ""}
-	all, err := list(ctx, conn, known, "Configs", byRole, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
+	all, err := list(ctx, r, "Configs", byRole, func(m *swarmpb.Configs) []*swarmpb.Config { return m.GetList() })
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range named {
+	for _, name := range r.named {
 		answer := new(swarmpb.Configs)
 		request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Names: []string{name}}}
-		if err := conn.Invoke(ctx, methodList+"Configs", request, answer); err != nil {
+		if err := r.conn.Invoke(ctx, methodList+"Configs", request, answer); err != nil {
 			return nil, fmt.Errorf("reading the Swarm's config %s: %w", name, inWords(err))
 		}
 		for _, config := range answer.GetList() {
@@ -125,8 +136,8 @@ func readConfigs(ctx context.Context, conn grpc.ClientConnInterface, known *size
 
 const methodList = "/docker.swarmkit.v1.Control/List" // and the kind
 
-func readNodes(ctx context.Context, conn grpc.ClientConnInterface, known *sizes) ([]*swarmpb.Node, error) {
-	return list(ctx, conn, known, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
+func (r lister) nodes(ctx context.Context) ([]*swarmpb.Node, error) {
+	return list(ctx, r, "Nodes", nil, func(m *swarmpb.Nodes) []*swarmpb.Node { return m.GetList() })
 }
 
 // digits are what IDs are written in.
@@ -142,16 +153,16 @@ const maxPrefix = 2
 func list[M any, P interface {
 	*M
 	proto.Message
-}, O any](ctx context.Context, conn grpc.ClientConnInterface, known *sizes, kind string, labels map[string]string, of func(P) []O) ([]O, error) {
+}, O any](ctx context.Context, r lister, kind string, labels map[string]string, of func(P) []O) ([]O, error) {
 	var part func(prefix string) ([]O, error)
 	part = func(prefix string) ([]O, error) {
-		if !known.splits(kind + prefix) {
+		if !r.sizes.splits(kind + prefix) {
 			request := &swarmpb.ListRequest{Filters: &swarmpb.ListRequest_Filters{Labels: labels}}
 			if prefix != "" {
 				request.Filters.IdPrefixes = []string{prefix}
 			}
 			answer := P(new(M))
-			err := conn.Invoke(ctx, methodList+kind, request, answer)
+			err := r.conn.Invoke(ctx, methodList+kind, request, answer)
 			if err == nil {
 				return of(answer), nil
 			}
@@ -167,7 +178,7 @@ func list[M any, P interface {
 			}
 			all = append(all, more...)
 		}
-		known.split(kind+prefix, len(all))
+		r.sizes.split(kind+prefix, len(all))
 		return all, nil
 	}
 	all, err := part("")

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
 	"github.com/interlock-lb/interlock/internal/swarmkit/swarmpb"
@@ -43,16 +42,14 @@ func (r *reader) session(ctx context.Context) error {
 		}
 		in := newInbox()
 		group.Go(func() error { return in.fill(stream) })
+		lists := r.source.lister(conn)
 		if r.state == nil {
-			if err := r.begin(ctx, conn); err != nil {
+			if err := r.begin(ctx, lists); err != nil {
 				return err
 			}
 		}
 		r.live = true
-		c := checker{
-			pace: r.source.pace, conn: conn, sizes: &r.source.sizes, named: r.source.opts.Configs,
-			newest: &r.newest, readings: make(chan reading),
-		}
+		c := checker{pace: r.source.pace, lister: lists, newest: &r.newest, readings: make(chan reading)}
 		group.Go(func() error { return c.feel(ctx) })
 		group.Go(func() error { return c.read(ctx) })
 		return r.follow(ctx, in, c.readings)
@@ -69,10 +66,10 @@ func (r *reader) position() uint64 {
 }
 
 // begin reads everything, while the stream is open already.
-func (r *reader) begin(ctx context.Context, conn *grpc.ClientConn) error {
+func (r *reader) begin(ctx context.Context, from lister) error {
 	limited, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(limited, conn, &r.source.sizes, r.source.opts.Configs)
+	l, err := from.everything(limited)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (s *Source) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	defer conn.Close() //nolint:errcheck // nothing is left to be sent
 	ctx, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	l, err := read(ctx, conn, &s.sizes, s.opts.Configs)
+	l, err := s.lister(conn).everything(ctx)
 	if err != nil {
 		return nil, err
 	}
