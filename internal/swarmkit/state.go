@@ -2,6 +2,7 @@ package swarmkit
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/interlock-lb/interlock/internal/snapshot"
 	"github.com/interlock-lb/interlock/internal/swarmkit/swarmpb"
@@ -35,7 +36,10 @@ type state struct {
 	listed, position uint64
 
 	changed bool // since the last snapshot
-	faults  []fault
+	// faulty are the objects of which parts cannot be understood, and why. What of it
+	// was not so before is in faults, until that is told.
+	faulty map[string][]string
+	faults []fault
 }
 
 // fault is a part of an object that cannot be understood.
@@ -54,6 +58,7 @@ func newState(l *lists, named []string) *state {
 		gone:     make(map[string]bool),
 		places:   make(map[snapshot.Place][]snapshot.Task),
 		at:       make(map[string]snapshot.Place),
+		faulty:   make(map[string][]string),
 		changed:  true,
 	}
 	s.fill(l)
@@ -110,9 +115,17 @@ func (s *state) task(raw *swarmpb.Task) (snapshot.Task, bool) {
 
 func (s *state) config(raw *swarmpb.Config) (snapshot.Object, bool) { return configFrom(raw, s.named) }
 
+// note keeps what is wrong with an object, and has it told where that is new.
 func (s *state) note(kind, id string, faults []string) {
 	for _, why := range faults {
-		s.faults = append(s.faults, fault{kind, id, why})
+		if !slices.Contains(s.faulty[id], why) {
+			s.faults = append(s.faults, fault{kind, id, why})
+		}
+	}
+	if len(faults) == 0 {
+		delete(s.faulty, id)
+	} else {
+		s.faulty[id] = faults
 	}
 }
 
@@ -147,6 +160,7 @@ func (s *state) forget(id string) {
 	}
 	s.gone[id] = true
 	delete(s.versions, id)
+	delete(s.faulty, id)
 }
 
 func (s *state) store(o object) {

@@ -157,3 +157,21 @@ func TestWhatComesWhileAListIsReadInPartsIsNotTakenForMissed(t *testing.T) {
 		t.Error("a task that is gone is not missed")
 	}
 }
+
+func TestAPartThatCannotBeReadIsToldOnceWhileItIsSo(t *testing.T) {
+	s := newState(new(lists), nil)
+	told := 0
+	for i, step := range []struct {
+		address string
+		want    int // faults told so far
+	}{{"rubbish", 1}, {"rubbish", 1}, {"other rubbish", 2}, {"10.0.0.1/24", 2}, {"rubbish", 3}} {
+		task := taskAt(uint64(i+1), "t")
+		task.Networks = []*swarmpb.Task_Attachment{{Network: &swarmpb.Task_Network{Id: "n"}, Addresses: []string{step.address}}}
+		s.apply(&swarmpb.WatchMessage_Event{Action: swarmpb.Action_ACTION_UPDATE, Object: &swarmpb.Object{Object: &swarmpb.Object_Task{Task: task}}})
+		told += len(s.faults)
+		s.faults = nil
+		if told != step.want {
+			t.Fatalf("after address %d, %q, %d faults were told, want %d", i, step.address, told, step.want)
+		}
+	}
+}
