@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -52,6 +53,13 @@ var (
 	h2FinishedIn = regexp.MustCompile(`finished in ([\d.]+\w+),`)
 )
 
+// loader is a program that loads a process for d. It is ended where it does not end:
+// h2load has hung on a busy machine.
+func loader(d time.Duration, program string, args ...string) *exec.Cmd {
+	limit := strconv.Itoa(int((d + patience).Seconds()))
+	return onCore(clientCore, "timeout", append([]string{limit, program}, args...)...)
+}
+
 // withWrk keeps connections open and asks over each as soon as it has an answer;
 // script is in Lua, and may be empty.
 func withWrk(connections int, path, script string) load {
@@ -60,7 +68,7 @@ func withWrk(connections int, path, script string) load {
 		if script != "" {
 			args = append(args, "-s", file(b, "wrk.lua", script))
 		}
-		out, err := onCore(clientCore, args[0], append(args[1:], p.url+path)...).CombinedOutput()
+		out, err := loader(d, args[0], append(args[1:], p.url+path)...).CombinedOutput()
 		if fault := wrkErrors.Find(out); err != nil || fault != nil {
 			b.Fatalf("%s: not all requests were answered: %v\n%s", p.name, err, out)
 		}
@@ -82,7 +90,7 @@ func withH2load(connections, streams int) load {
 	return func(b *testing.B, p *process, d time.Duration) outcome {
 		log := filepath.Join(b.TempDir(), "log")
 		args := append([]string{"-t1", "-c" + strconv.Itoa(connections), "-m" + strconv.Itoa(streams), "-D" + strconv.Itoa(int(d.Seconds())), "--log-file=" + log}, withFields()...)
-		out, err := onCore(clientCore, fixture.Program(b, "h2load"), append(args, p.url+path)...).CombinedOutput()
+		out, err := loader(d, fixture.Program(b, "h2load"), append(args, p.url+path)...).CombinedOutput()
 		if err != nil {
 			b.Fatalf("%s: h2load: %v\n%s", p.name, err, out)
 		}

@@ -7,13 +7,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/interlock-lb/interlock/internal/fixture"
 	"github.com/interlock-lb/interlock/internal/render"
 )
 
 func TestWhetherAFolderIsInMemoryIsAskedOfTheKernel(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a tmpfs")
-	}
+	fixture.NeedRoot(t, "mounting a tmpfs")
 	b := newBench(t, &proxy{})
 	b.options.InMemory = nil
 	mount := b.path("memory")

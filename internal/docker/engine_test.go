@@ -18,6 +18,8 @@ import (
 
 	"github.com/moby/moby/client"
 	"go.uber.org/goleak"
+
+	"github.com/interlock-lb/interlock/internal/fixture"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -35,7 +37,8 @@ const testImage = "interlock-test:idle"
 // startEngine starts an engine that is part of no Swarm.
 func startEngine(t *testing.T) *engine {
 	t.Helper()
-	needEngine(t)
+	fixture.NeedRoot(t, "an engine of its own")
+	fixture.Program(t, "dockerd")
 	// Not t.TempDir: the path of a unix socket is limited to 108 bytes.
 	dir, err := os.MkdirTemp("", "interlock-docker-")
 	if err != nil {
@@ -60,18 +63,6 @@ func startEngine(t *testing.T) *engine {
 			t.Fatalf("dockerd does not answer: %v", err)
 		}
 	}
-}
-
-func needEngine(t *testing.T) {
-	t.Helper()
-	_, err := exec.LookPath("dockerd")
-	if err == nil && os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("this test needs root and dockerd")
-	}
-	t.Skip("needs root and dockerd")
 }
 
 // inNamespaces prepares the mounts of a namespace that nobody else sees, and
