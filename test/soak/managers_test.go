@@ -71,9 +71,10 @@ func switchOn(ctx context.Context, nodes []*lab.Node) error {
 // managers.
 func cutOff(t *testing.T, i *installation) load.Result {
 	i.createDemo(t, 2)
-	l := startLoad(t)
 	core := theTask(t, "interlock")
 	node := site.Lab.Node(core.node)
+	i.keepWorkersFrom(t, node)
+	l := startLoad(t)
 	began := time.Now()
 	check(t, node.Pause(t.Context()))
 	time.Sleep(long(30 * time.Second))
@@ -99,6 +100,22 @@ func cutOff(t *testing.T, i *installation) load.Result {
 	r.Misrouted += after.Misrouted
 	r.Misroutings = append(r.Misroutings, after.Misroutings...)
 	return r
+}
+
+// turnAway is how long workers may take to find another manager: 68 s were seen.
+const turnAway = 90 * time.Second
+
+// keepWorkersFrom has workers hear from Swarm through other managers. Where theirs
+// stands still they are taken for dead until they do, and Swarm stops their tasks, the
+// proxies' too.
+func (i *installation) keepWorkersFrom(t *testing.T, manager *lab.Node) {
+	t.Helper()
+	for _, w := range site.Lab.Workers() {
+		check(t, w.PartitionPort(t.Context(), 2377, manager))
+	}
+	time.Sleep(turnAway)
+	check(t, site.Lab.WaitConverged(t.Context(), patience))
+	i.waitServed(t, demo, 2)
 }
 
 var logTime = regexp.MustCompile(`time=(\S+)`)
