@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -58,27 +59,47 @@ func (p *poller) run(ctx context.Context, publish func(*snapshot.Snapshot)) {
 	defer p.health.rest()
 	timer := time.NewTimer(listenFirst)
 	defer timer.Stop()
+	whole := true // what the timer is for
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			timer.Reset(p.once(ctx, p.wholeIsDue(), publish))
 		case <-hints:
+			whole = true
 			if !sleep(ctx, max(hintGap, restFactor*p.took)-time.Since(p.ended)) {
 				return
 			}
-			timer.Reset(p.once(ctx, true, publish))
 		}
+		var pause time.Duration
+		pause, whole = p.once(ctx, whole, publish)
+		timer.Reset(pause)
 	}
 }
 
-// wholeIsDue says whether the next reading that no event asks for is of everything.
-func (p *poller) wholeIsDue() bool {
-	return !p.failing.IsZero() || time.Since(p.whole) >= min(p.every, wholeInterval)
+// once reads everything, or tasks only, and publishes. It returns the pause before the
+// next reading, and whether that is of everything.
+func (p *poller) once(ctx context.Context, whole bool, publish func(*snapshot.Snapshot)) (time.Duration, bool) {
+	s, err := p.readOnce(ctx, whole)
+	if errors.Is(err, errTasksAlone) {
+		whole = true
+		s, err = p.readOnce(ctx, whole)
+	}
+	if ctx.Err() != nil {
+		return 0, true
+	}
+	if err != nil {
+		return p.failed(err), true
+	}
+	p.recovered()
+	if p.last == nil || !reflect.DeepEqual(p.last, s) {
+		p.last, p.changed = s, time.Now()
+		publish(s)
+	}
+	return p.next(s, whole)
 }
 
-// readOnce reads everything, or tasks only, and notes how long it took.
+// readOnce notes how long a reading took.
 func (p *poller) readOnce(ctx context.Context, whole bool) (*snapshot.Snapshot, error) {
 	read, took := p.readTasks, &p.tookTasks
 	if whole {
@@ -94,32 +115,26 @@ func (p *poller) readOnce(ctx context.Context, whole bool) (*snapshot.Snapshot, 
 	return s, err
 }
 
-// pace is how long the next of many readings takes. What tasks alone took was never
-// more than what everything did, unless it is long ago.
-func (p *poller) pace() time.Duration {
-	if p.tookTasks > 0 {
-		return min(p.tookTasks, p.took)
+// next says when to read again after a reading s of everything, or of tasks only, and
+// whether of everything.
+func (p *poller) next(s *snapshot.Snapshot, wasWhole bool) (time.Duration, bool) {
+	made, tasks := p.took, p.took
+	if p.tookTasks > 0 { // which are a part of everything, unless that is long ago
+		tasks = min(p.tookTasks, p.took)
 	}
-	return p.took
-}
-
-// once reads and publishes, and returns the pause before the next reading.
-func (p *poller) once(ctx context.Context, whole bool, publish func(*snapshot.Snapshot)) time.Duration {
-	s, err := p.readOnce(ctx, whole)
-	if ctx.Err() != nil {
-		return 0
+	if !wasWhole {
+		made = p.tookTasks
 	}
-	if err != nil {
-		return p.failed(err)
+	pause := pollInterval(s, p.every, tasks, time.Since(p.changed))
+	moves := pause < p.every
+	due := max(min(p.every, wholeInterval), wholeRest*p.took) - time.Since(p.whole)
+	if !moves && !wasWhole {
+		pause = min(pause, due) // to see what else it has come to
 	}
-	p.recovered()
-	if p.last == nil || !reflect.DeepEqual(p.last, s) {
-		p.last, p.changed = s, time.Now()
-		publish(s)
-	}
-	pause := pollInterval(s, p.every, p.pace(), time.Since(p.changed))
-	p.health.expect(pause, p.took)
-	return pause
+	pause = max(pause, restFactor*made)
+	// An event may have the next one wait for as long as that.
+	p.health.expect(max(pause, restFactor*p.took), p.took)
+	return pause, !moves || pause >= due
 }
 
 func (p *poller) failed(err error) time.Duration {

@@ -98,23 +98,17 @@ func TestPatienceEndsOnlyWhereNothingIsOnItsWay(t *testing.T) {
 
 func TestEagernessEndsSomeTimeAfterAChange(t *testing.T) {
 	updating := oneService(snapshot.UpdateUpdating)
-	for name, c := range map[string]struct{ took, unchanged, want time.Duration }{
+	for name, c := range map[string]struct{ tasks, unchanged, want time.Duration }{
 		"right after a change": {0, eagerness - 1, eagerInterval},
 		"later":                {0, eagerness, unsettledInterval},
 		"a reading takes more than a tenth of that": {20 * time.Millisecond, 0, 180 * time.Millisecond},
 		"a reading takes long":                      {40 * time.Millisecond, 0, unsettledInterval},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := pollInterval(updating, 3*time.Second, c.took, c.unchanged); got != c.want {
+			if got := pollInterval(updating, 3*time.Second, c.tasks, c.unchanged); got != c.want {
 				t.Errorf("read again after %s, want %s", got, c.want)
 			}
 		})
-	}
-}
-
-func TestALargeSwarmIsReadLessOften(t *testing.T) {
-	if got := pollInterval(oneService(snapshot.UpdateUpdating), 3*time.Second, time.Second, 0); got != restFactor*time.Second {
-		t.Errorf("read again after %s", got)
 	}
 }
 
@@ -127,6 +121,8 @@ type world struct {
 	err       error
 	reads     []time.Duration // since the begin
 	wholes    atomic.Int32    // of these, those of more than the tasks
+	takes     time.Duration   // a reading of everything
+	tasksTake time.Duration   // one of tasks only
 	published []*snapshot.Snapshot
 	log       strings.Builder
 }
@@ -189,9 +185,13 @@ func watchWorld(t *testing.T, w *world, story func()) {
 			log:    slog.New(slog.NewTextHandler(w, nil)),
 			read: func(context.Context) (*snapshot.Snapshot, error) {
 				w.wholes.Add(1)
+				time.Sleep(w.takes)
 				return w.read(began)
 			},
-			readTasks: func(context.Context) (*snapshot.Snapshot, error) { return w.read(began) },
+			readTasks: func(context.Context) (*snapshot.Snapshot, error) {
+				time.Sleep(w.tasksTake)
+				return w.read(began)
+			},
 			watch: func(ctx context.Context, hint func()) {
 				w.hint = hint
 				hint()
@@ -293,6 +293,49 @@ func TestWhileTasksMoveLittleElseIsRead(t *testing.T) {
 		pass(2 * retryFirst)
 		if w.wholes.Load() == before {
 			t.Error("after a failure only tasks were read")
+		}
+	})
+}
+
+func TestALargeSwarmIsReadLessOften(t *testing.T) {
+	for name, c := range map[string]struct{ takes, tasksTake time.Duration }{
+		"tasks are most of it":   {time.Second, 900 * time.Millisecond},
+		"tasks are little of it": {time.Second, 200 * time.Millisecond},
+		"it takes seconds":       {5 * time.Second, 4 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{now: oneService(snapshot.UpdateUpdating), takes: c.takes, tasksTake: c.tasksTake}
+			watchWorld(t, w, func() {
+				const watched = 10 * time.Minute
+				pass(time.Minute)
+				wholes := w.wholes.Load()
+				readings := w.readsIn(watched)
+				wholes = w.wholes.Load() - wholes
+				tasks := readings - int(wholes)
+				if wholes == 0 || tasks == 0 {
+					t.Fatalf("%d readings of everything, %d of tasks only", wholes, tasks)
+				}
+				busy := time.Duration(wholes)*c.takes + time.Duration(tasks)*c.tasksTake
+				if share := float64(busy) / float64(watched); share > 1.0/restFactor {
+					t.Errorf("%.0f %% of the time it is read: %d times everything, %d times the tasks", 100*share, wholes, tasks)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsAtRestAgainIsReadOnceMore(t *testing.T) {
+	w := &world{now: oneService(snapshot.UpdateUpdating)}
+	watchWorld(t, w, func() {
+		pass(5 * time.Second)
+		before := w.wholes.Load()
+		w.become(oneService(snapshot.UpdateCompleted, taskAt("now", 1, 1, snapshot.TaskRunning, snapshot.TaskRunning)), nil)
+		pass(2 * wholeInterval)
+		if n := w.wholes.Load() - before; n < 1 || n > 2 {
+			t.Errorf("everything was read %d times as it came to rest", n)
+		}
+		if n := w.readsIn(30 * time.Second); n > 11 {
+			t.Errorf("a Swarm at rest was read %d times in 30s", n)
 		}
 	})
 }

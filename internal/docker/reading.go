@@ -36,24 +36,27 @@ func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	return s, nil
 }
 
+// errTasksAlone asks for a reading of everything.
+var errTasksAlone = errors.New("the tasks do not go with what was read before")
+
 // snapshotOfTasks is [Client.Snapshot] that reads the tasks only, at a fifth of the cost:
-// they are what the API announces no change of. All is read where the tasks do not go
-// with the rest of the reading before.
+// they are what the API announces no change of. It fails with errTasksAlone where they
+// do not go with the rest of the reading before.
 func (c *Client) snapshotOfTasks(ctx context.Context) (*snapshot.Snapshot, error) {
 	last := c.last.Load()
 	if last == nil {
-		return c.Snapshot(ctx)
+		return nil, errTasksAlone
 	}
 	r := reading{client: c, last: last}
 	if err := r.only(ctx, r.tasks); err != nil {
 		return nil, c.explain(ctx, err)
 	}
 	s := last.WithTasks(snapshot.WithoutHistory(r.result.Tasks))
-	if !goesWith(s, last) {
-		return c.Snapshot(ctx)
+	// Somebody else may have read everything meanwhile.
+	if !goesWith(s, last) || !c.last.CompareAndSwap(last, s) {
+		return nil, errTasksAlone
 	}
 	c.faults.reportOf(c.log, "task", r.faults)
-	c.last.Store(s)
 	return s, nil
 }
 

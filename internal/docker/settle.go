@@ -17,9 +17,11 @@ const (
 	eagerness = 10 * time.Second
 	// unsettledInterval is how often it is read then.
 	unsettledInterval = 250 * time.Millisecond
-	// wholeInterval is how often everything is read at least meanwhile, for events that
-	// never came. The other readings are of tasks only.
+	// wholeInterval is how often everything is read meanwhile, for events that never came,
+	// but wholeRest times as long after a reading as that took at least. The others are of
+	// tasks only.
 	wholeInterval = time.Second
+	wholeRest     = 2 * restFactor
 	// patience is how long a Swarm that only waits for something is read so
 	// without any change to be seen. A task that cannot run would otherwise
 	// cost CPU for as long as it is wanted.
@@ -36,17 +38,18 @@ const (
 	restFactor = 4
 )
 
-// pollInterval is the pause before the next reading if no event asks for one:
-// after a reading s that took so long, the last change being so long ago.
-func pollInterval(s *snapshot.Snapshot, every, took, unchanged time.Duration) time.Duration {
-	interval := every
-	if moving(s) || unchanged < patience && !settled(s) {
-		interval = min(every, unsettledInterval)
-		if unchanged < eagerness {
-			interval = min(interval, max(eagerInterval, eagerRest*took))
-		}
+// pollInterval is the pause before the next reading if no event asks for one, and if
+// readings cost nothing else: after a reading s, where one of the tasks takes so long, the
+// last change being so long ago. It is every where nothing is on its way.
+func pollInterval(s *snapshot.Snapshot, every, tasks, unchanged time.Duration) time.Duration {
+	if !moving(s) && (unchanged >= patience || settled(s)) {
+		return every
 	}
-	return max(interval, restFactor*took)
+	interval := min(every, unsettledInterval)
+	if unchanged < eagerness {
+		interval = min(interval, max(eagerInterval, eagerRest*tasks))
+	}
+	return interval
 }
 
 // moving tells that something is on its way that Swarm will bring to an end,
