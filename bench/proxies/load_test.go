@@ -57,7 +57,7 @@ var (
 // h2load has hung on a busy machine.
 func loader(d time.Duration, program string, args ...string) *exec.Cmd {
 	limit := strconv.Itoa(int((d + patience).Seconds()))
-	return onCore(clientCore, "timeout", append([]string{limit, program}, args...)...)
+	return onCore(clientCore, "timeout", append([]string{"--kill-after=5", limit, program}, args...)...)
 }
 
 // withWrk keeps connections open and asks over each as soon as it has an answer;
