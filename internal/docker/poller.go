@@ -131,10 +131,14 @@ func (p *poller) next(s *snapshot.Snapshot, wasWhole bool) (time.Duration, bool)
 	if !moves && !wasWhole {
 		pause = min(pause, due) // to see what else it has come to
 	}
-	pause = max(pause, restFactor*made)
+	pause = max(pause, restFactor*tasks)
+	whole := !moves || pause >= due
+	if whole {
+		pause = max(pause, restFactor*made)
+	}
 	// An event may have the next one wait for as long as that.
 	p.health.expect(max(pause, restFactor*p.took), p.took)
-	return pause, !moves || pause >= due
+	return pause, whole
 }
 
 func (p *poller) failed(err error) time.Duration {

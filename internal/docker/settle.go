@@ -21,7 +21,7 @@ const (
 	// but wholeRest times as long after a reading as that took at least. The others are of
 	// tasks only.
 	wholeInterval = time.Second
-	wholeRest     = 2 * restFactor
+	wholeRest     = 4 * restFactor
 	// patience is how long a Swarm that only waits for something is read so
 	// without any change to be seen. A task that cannot run would otherwise
 	// cost CPU for as long as it is wanted.
