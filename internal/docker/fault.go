@@ -11,26 +11,17 @@ type faultLog struct {
 	known map[fault]bool
 }
 
-func (l *faultLog) report(log *slog.Logger, faults []fault) {
+// report takes the faults of a reading, of one kind only or of all where that is empty:
+// those of kinds that were not read go on.
+func (l *faultLog) report(log *slog.Logger, kind string, faults []fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.replace(log, make(map[fault]bool, len(faults)), faults)
-}
-
-// reportOf is report for a reading of one kind only: those of others go on.
-func (l *faultLog) reportOf(log *slog.Logger, kind string, faults []fault) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := make(map[fault]bool, len(l.known))
+	now := make(map[fault]bool, len(faults))
 	for f := range l.known {
-		if f.kind != kind {
+		if kind != "" && f.kind != kind {
 			now[f] = true
 		}
 	}
-	l.replace(log, now, faults)
-}
-
-func (l *faultLog) replace(log *slog.Logger, now map[fault]bool, faults []fault) {
 	for _, f := range faults {
 		if !l.known[f] && !now[f] {
 			log.Warn("part of the swarm cannot be read", "kind", f.kind, "id", f.id, "why", f.why, "so", f.consequence())

@@ -29,7 +29,7 @@ func (c *Client) Snapshot(ctx context.Context) (*snapshot.Snapshot, error) {
 	if err := r.complete(ctx); err != nil {
 		return nil, c.explain(ctx, err)
 	}
-	c.faults.report(c.log, r.faults)
+	c.faults.report(c.log, "", r.faults)
 	r.result.Tasks = snapshot.WithoutHistory(r.result.Tasks)
 	s := r.result.Snapshot(r.last)
 	c.last.Store(s)
@@ -56,7 +56,7 @@ func (c *Client) snapshotOfTasks(ctx context.Context) (*snapshot.Snapshot, error
 	if !goesWith(s, last) || !c.last.CompareAndSwap(last, s) {
 		return nil, errTasksAlone
 	}
-	c.faults.reportOf(c.log, "task", r.faults)
+	c.faults.report(c.log, "task", r.faults)
 	return s, nil
 }
 
@@ -67,13 +67,16 @@ func goesWith(s, last *snapshot.Snapshot) bool {
 	if len(s.Tasks) == 0 {
 		return len(last.Tasks) == 0
 	}
-	before := make(map[*snapshot.Task]bool)
-	for t := range last.AllTasks() {
-		before[t] = true
-	}
-	for t := range s.AllTasks() {
-		if !before[t] && (last.Service(t.ServiceID) == nil || t.NodeID != "" && last.Node(t.NodeID) == nil) {
-			return false
+	for before, after := range snapshot.TaskDifferences(last, s) {
+		if after == nil {
+			continue
+		}
+		for _, t := range after.List {
+			known := last.Service(t.ServiceID) != nil && (t.NodeID == "" || last.Node(t.NodeID) != nil)
+			asBefore := before != nil && slices.Contains(before.List, t)
+			if !known && !asBefore {
+				return false
+			}
 		}
 	}
 	return true

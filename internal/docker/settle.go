@@ -34,7 +34,8 @@ const (
 	// again, something changes every few seconds.
 	eagerRest = 9
 	// restFactor is how many times as long as a reading took the pause after
-	// it is at least: a large Swarm is read less often rather than always.
+	// it is at least: a large Swarm is read less often rather than always. Before a
+	// reading of tasks only it is as many times as long as such a one takes.
 	restFactor = 4
 )
 
